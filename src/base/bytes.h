@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/* Little-endian numbers in bytes, wherever they lie. memcpy keeps unaligned access defined; compilers make one move of it. */
+#ifndef TELEX_BASE_BYTES_H
+#define TELEX_BASE_BYTES_H
+
+#include <endian.h>
+#include <stdint.h>
+#include <string.h>
+
+#define TELEX_BYTES_NUMBER(bits)                                                                                       \
+    static inline uint##bits##_t telex_get##bits(const void *from)                                                     \
+    {                                                                                                                  \
+        uint##bits##_t value;                                                                                          \
+        memcpy(&value, from, sizeof value);                                                                            \
+        return le##bits##toh(value);                                                                                   \
+    }                                                                                                                  \
+    static inline void telex_put##bits(void *to, uint##bits##_t value)                                                 \
+    {                                                                                                                  \
+        value = htole##bits(value);                                                                                    \
+        memcpy(to, &value, sizeof value);                                                                              \
+    }
+
+TELEX_BYTES_NUMBER(16)
+TELEX_BYTES_NUMBER(32)
+TELEX_BYTES_NUMBER(64)
+
+#endif

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/* Time and waiting for descriptors until an absolute deadline. */
+#include <errno.h>
+#include <time.h>
+
+#include "os/clock.h"
+
+enum { NS = 1000000000 };
+
+int64_t telex_clock(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * NS + now.tv_nsec;
+}
+
+int telex_poll(struct pollfd *fds, unsigned count, int64_t deadline)
+{
+    struct timespec left = {0};
+    if (deadline > 0 && deadline != INT64_MAX) {
+        int64_t ns = deadline - telex_clock();
+        if (ns > 0)
+            left = (struct timespec){.tv_sec = ns / NS, .tv_nsec = ns % NS};
+    }
+    int ready = ppoll(fds, count, deadline == INT64_MAX ? NULL : &left, NULL);
+    return ready < 0 ? -errno : ready;
+}

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+/* Facts about this process and machine, as the kernel tells them. */
+#include <errno.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "os/clock.h"
+#include "os/fork.h"
+#include "os/process.h"
+
+enum { MOST_CORES = 1 << 20 }; /* where the search for the size of the kernel's mask ends */
+
+unsigned telex_cores(void)
+{
+    for (unsigned size = CPU_SETSIZE; size <= MOST_CORES; size *= 2) {
+        cpu_set_t *set = CPU_ALLOC(size);
+        if (set == NULL)
+            break;
+        int error = sched_getaffinity(0, CPU_ALLOC_SIZE(size), set) < 0 ? errno : 0;
+        int count = error == 0 ? CPU_COUNT_S(CPU_ALLOC_SIZE(size), set) : 0;
+        CPU_FREE(set);
+        if (error == 0)
+            return count > 0 ? (unsigned)count : 1;
+        if (error != EINVAL) /* EINVAL: the kernel's mask is longer */
+            break;
+    }
+    return 1;
+}
+
+int telex_random(void *bytes, size_t length)
+{
+    unsigned char *to = bytes;
+    while (length > 0) {
+        ssize_t got = getrandom(to, length, 0);
+        if (got < 0 && errno != EINTR)
+            return -errno;
+        if (got > 0) {
+            to += got;
+            length -= (size_t)got;
+        }
+    }
+    return 0;
+}
+
+/*
+ * The state names the process that made, or is making, the value: a child finds a state that is not its own, whatever another
+ * thread of its parent was doing at the moment of the fork. A mutex could be found locked for ever.
+ */
+const unsigned char *telex_life(void)
+{
+    static unsigned char life[16];
+    static _Atomic uint64_t state;
+    uint64_t making = (uint64_t)getpid() << 32 | (uint32_t)(telex_generation() << 1);
+    uint64_t made = making | 1;
+
+    uint64_t seen;
+    do {
+        /* Acquire: pairs with the release below, so that whoever sees `made` sees the bytes. */
+        seen = atomic_load_explicit(&state, memory_order_acquire);
+        if (seen == made)
+            return life;
+        if (seen == making)
+            sched_yield();
+        /* Relaxed: it publishes nothing, it only chooses one thread. */
+    } while (seen == making || !atomic_compare_exchange_weak_explicit(&state, &seen, making, memory_order_relaxed, memory_order_relaxed));
+
+    if (telex_random(life, sizeof life) < 0)
+        memcpy(life, (uint64_t[2]){(uint64_t)telex_clock(), making}, sizeof life); /* unlike others, if guessable */
+    atomic_store_explicit(&state, made, memory_order_release); /* pairs with the acquire above */
+    return life;
+}
+
+const char *telex_program(void)
+{
+    return program_invocation_short_name != NULL ? program_invocation_short_name : "";
+}
