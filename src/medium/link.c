@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/* What every link has, whatever carries it: its locks and the reason of its end. */
+#include <stdio.h>
+#include <string.h>
+
+#include "medium/medium.h"
+#include "wire/wire.h"
+
+void telex_link_init(struct telex_link *link, const struct telex_link_ops *ops, const struct telex_wire *wire)
+{
+    link->ops = ops;
+    link->wire = wire;
+    link->fixed = UINT64_MAX;
+    pthread_mutex_init(&link->in, NULL);
+    pthread_mutex_init(&link->out, NULL);
+    pthread_mutex_init(&link->reason_lock, NULL);
+}
+
+void telex_link_deinit(struct telex_link *link)
+{
+    pthread_mutex_destroy(&link->in);
+    pthread_mutex_destroy(&link->out);
+    pthread_mutex_destroy(&link->reason_lock);
+}
+
+int telex_link_blame(struct telex_link *link, int error)
+{
+    pthread_mutex_lock(&link->reason_lock);
+    if (link->reason[0] == '\0')
+        snprintf(link->reason, sizeof link->reason, "%s", telex_said());
+    pthread_mutex_unlock(&link->reason_lock);
+    return error;
+}
+
+int telex_link_break(struct telex_link *link, int error)
+{
+    telex_link_blame(link, error);
+    link->in_end = error;
+    pthread_mutex_lock(&link->out);
+    link->ops->finish(link, TELEX_BYE_PROTOCOL, telex_said(), true);
+    link->out_end = error;
+    pthread_mutex_unlock(&link->out);
+    link->news++;
+    return error;
+}

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * THE contract between a conversation (src/channel) and what carries it (src/medium). It speaks of messages, so that a medium
+ * that is not a byte stream can do them its own way; stream/ does them once for every byte stream.
+ *
+ * Locks. A link has two sides, each with a lock in the base struct: `in` for what arrives, `out` for what leaves. Whoever
+ * calls an operation holds the locks named beside it. Order: `in` before `out`; an [in] operation may take `out` itself (a
+ * control frame that arrives changes what may leave), an [out] operation never takes `in`. No operation waits.
+ */
+#ifndef TELEX_MEDIUM_MEDIUM_H
+#define TELEX_MEDIUM_MEDIUM_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/reason.h"
+#include "medium/address.h"
+#include "telex/telex.h"
+
+struct telex_link;
+struct telex_port;
+
+struct telex_medium_peer {
+    int64_t pid, uid, gid; /* -1: not known */
+    char address[256];
+};
+
+enum telex_arrival_kind {
+    TELEX_ARRIVAL_MESSAGE,
+    TELEX_ARRIVAL_WITHDRAW, /* `message.number` must not be taken any more; answer with `decide` */
+    TELEX_ARRIVAL_CANCEL,   /* nobody waits for the reply to request `message.number` */
+    TELEX_ARRIVAL_FAIL,     /* our request `message.request` gets no reply: `code` (enum telex_failure), `sentence` */
+};
+
+struct telex_arrival {
+    enum telex_arrival_kind kind;
+    uint32_t code;
+    telex_message message; /* `memory` NULL: the bytes are the link's, good until the next `next`, `rest` or `free` */
+    uint64_t cost;         /* the medium's own, handed back to `take` */
+    const char *sentence;  /* good as long as borrowed bytes */
+    size_t sentence_length;
+};
+
+struct telex_put { /* how a message leaves, besides what the message itself says */
+    unsigned flags;   /* TELEX_SYNC, TELEX_MORE */
+    bool call;        /* it is a request */
+    uint64_t request; /* it answers this request; 0: it is no reply */
+    bool borrow;      /* the link may go on reading message->data after the return, until `keep` */
+};
+
+enum { TELEX_PUT_BORROWED = 1 }; /* put: admitted, and part of it still lies in the program's memory */
+
+enum telex_arm { /* which directions a sleeper waits for */
+    TELEX_ARM_IN = 1,
+    TELEX_ARM_OUT = 2,
+};
+
+struct telex_link_ops {
+    /* [in out] Exchanges greetings: 0 when the peer's has been read and agreed with, -EAGAIN, or the error of dial. */
+    int (*greet)(struct telex_link *link);
+    /* [in out] Passive side, after greet: lets the peer in, or (code != 0, enum telex_bye) tells it why not. */
+    int (*admit)(struct telex_link *link, uint32_t code, const char *sentence);
+
+    /*
+     * [out] Admits a message: 0 (number set, handed over or queued), TELEX_PUT_BORROWED, -EAGAIN (the queue is full: no effect), or the error that the
+     * direction ended with. Everything that depends on limits and wire was checked before.
+     */
+    int (*put)(struct telex_link *link, telex_message *message, const struct telex_put *how);
+    /* [out] Copies what is still borrowed. 0 or -ENOMEM (the link has ended then). */
+    int (*keep)(struct telex_link *link);
+    /* [out] Hands over what can be handed over now. 0: all; -EAGAIN: the medium or the peer's credit lets no more through; or the error. */
+    int (*push)(struct telex_link *link);
+    /* [out] Drops the oldest asynchronous message of the lane that was not begun. 0, or -ENOENT. */
+    int (*drop)(struct telex_link *link, unsigned lane);
+    /* [out] Withdraws a synchronous message; returns its enum telex_outcome now. */
+    int (*withdraw)(struct telex_link *link, uint64_t number);
+    /* [out] enum telex_outcome, or -ENOENT. */
+    int (*outcome)(struct telex_link *link, uint64_t number);
+    /* [out] Tells the peer: kind TELEX_ARRIVAL_CANCEL (number) or TELEX_ARRIVAL_FAIL (number of its request, code, sentence). 0 or -errno. */
+    int (*tell)(struct telex_link *link, enum telex_arrival_kind kind, uint64_t number, uint32_t code, const char *sentence);
+    /* [out] Nothing more will be put: says goodbye after what is queued (`now`: instead of it). */
+    void (*finish)(struct telex_link *link, uint32_t code, const char *sentence, bool now);
+    /* [out] After finish: 0 when all that was put has left this host's buffers and is known taken or told; -EAGAIN; or the error. */
+    int (*finished)(struct telex_link *link);
+    /* [out] 0 when all has left this host's buffers (flush), -EAGAIN, or the error. */
+    int (*delivered)(struct telex_link *link);
+    /* [out] sent, taken, withdrawn, dropped, queued and bytes of these. */
+    void (*count)(struct telex_link *link, telex_counters *counters);
+
+    /* [in] What has arrived next; -EAGAIN, -EPIPE, -ECONNRESET, -EPROTO as of receive. Control that arrives is acted on here, and `news` raised. */
+    int (*next)(struct telex_link *link, struct telex_arrival *ret_arrival);
+    /* [in] The program takes the message: it counts as taken and its credit returns; a synchronous one is told at once. */
+    void (*take)(struct telex_link *link, const telex_message *message, uint64_t cost);
+    /* [in] Answers a withdrawal: TELEX_TAKEN, or TELEX_WITHDRAWN with the message's cost. */
+    void (*decide)(struct telex_link *link, uint64_t number, int outcome, uint64_t cost);
+    /* [in] Nothing is left to receive just now: tells what was taken since the last time. */
+    void (*report)(struct telex_link *link);
+    /* [in out] Returns the poll(2) events that a sleeper must wait for on `descriptor`; -1: there is work now. */
+    int (*arm)(struct telex_link *link, unsigned directions);
+    /* [in out] Gives back buffers that hold nothing. */
+    void (*rest)(struct telex_link *link);
+
+    int (*descriptor)(struct telex_link *link);
+    void (*peer)(struct telex_link *link, struct telex_medium_peer *ret_peer);
+    void (*free)(struct telex_link *link); /* at once; no lock is held, none is taken */
+};
+
+struct telex_link {
+    const struct telex_link_ops *ops;
+    pthread_mutex_t in, out;
+    const struct telex_wire *wire; /* what can be said: wire->can, wire->check */
+    uint64_t max;                  /* longest message to send, agreed */
+    uint64_t fixed;                /* agreed length, UINT64_MAX: variable */
+    uint64_t window;               /* bytes that may wait here untaken */
+    unsigned descriptors;          /* most descriptors that may go with a message; 0: none */
+    atomic_bool blocked;           /* written under [out]: something waits for the medium to take it */
+    bool thirsty;                  /* [out] credit is running low: reading would help */
+    unsigned news;                 /* [in] raised when something arrived that a sender may wait for */
+    int in_end, out_end;           /* [in], [out] 0, or the error that the direction has ended with */
+    unsigned char life[16];
+    char program[64];              /* the peer's */
+    pthread_mutex_t reason_lock;   /* guards `reason`: both sides may end the link */
+    char reason[TELEX_REASON_SIZE]; /* why the link ended; set once */
+};
+
+void telex_link_init(struct telex_link *link, const struct telex_link_ops *ops, const struct telex_wire *wire);
+void telex_link_deinit(struct telex_link *link);
+
+/* Keeps the thread's last sentence as the reason of the end, if there is none yet. Returns `error`. */
+int telex_link_blame(struct telex_link *link, int error);
+
+/* [in] The peer broke the rules, or going on is impossible: tells it why (the thread's last sentence) and ends both directions with `error`, which it returns. */
+int telex_link_break(struct telex_link *link, int error);
+
+struct telex_port_ops {
+    /* The next peer, not yet greeted: 0, -EAGAIN, -EMFILE, -ENFILE, -ENOMEM. */
+    int (*accept)(struct telex_port *port, struct telex_link **ret_link);
+    int (*descriptor)(struct telex_port *port);
+    const char *(*address)(struct telex_port *port);
+    void (*close)(struct telex_port *port);
+};
+
+struct telex_port {
+    const struct telex_port_ops *ops;
+};
+
+struct telex_medium {
+    const char *scheme;
+    /* Connects, without greeting. Errors as of telex_dial(). */
+    int (*dial)(const struct telex_medium *medium, const struct telex_address *address, int64_t deadline, struct telex_link **ret_link);
+    int (*listen)(const struct telex_medium *medium, const struct telex_address *address, struct telex_port **ret_port);
+    const void *driver; /* what the functions above need to know of the medium (stream: its struct telex_bytes_medium) */
+};
+
+/* The medium for `address`; NULL, with a sentence that lists the known ones, if there is none. */
+const struct telex_medium *telex_medium_of(const struct telex_address *address);
+
+/* ---- memory of messages ---- */
+
+/* What telex_message.memory points to; the bytes follow it. */
+struct telex_memory {
+    void (*release)(struct telex_memory *memory);
+    size_t capacity;
+    bool loan;                  /* made by telex_loan(): a successful send consumes it */
+    unsigned descriptor_count;  /* received, owned; -1 once claimed */
+    int *descriptors;
+    _Alignas(16) unsigned char bytes[];
+};
+
+/* Fresh heap memory for `length` bytes, NULL when out of memory. */
+struct telex_memory *telex_memory_new(size_t length);
+
+/* Grows heap memory to at least `length` bytes, keeping what is in it; NULL when out of memory (the old one lives on). */
+struct telex_memory *telex_memory_grow(struct telex_memory *memory, size_t length);
+
+/* Closes unclaimed descriptors and frees; NULL is fine. */
+void telex_memory_release(struct telex_memory *memory);
+
+/* Moves `count` owned descriptors into `memory`. 0 or -ENOMEM (they are still the caller's). */
+int telex_memory_attach(struct telex_memory *memory, const int *descriptors, unsigned count);
+
+#endif

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+/* Heap memory of messages: what received bytes, loans and queued copies live in. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "medium/medium.h"
+#include "os/fork.h"
+
+/* Small messages share a size, so that a struct that is received into again and again rarely needs new memory. */
+enum { SMALLEST = 256 };
+
+static void release_heap(struct telex_memory *memory)
+{
+    free(memory);
+}
+
+struct telex_memory *telex_memory_new(size_t length)
+{
+    size_t capacity = length < SMALLEST ? SMALLEST : length;
+    struct telex_memory *memory = malloc(sizeof *memory + capacity);
+    if (memory == NULL)
+        return NULL;
+    *memory = (struct telex_memory){.release = release_heap, .capacity = capacity};
+    return memory;
+}
+
+struct telex_memory *telex_memory_grow(struct telex_memory *memory, size_t length)
+{
+    if (length <= memory->capacity)
+        return memory;
+    struct telex_memory *grown = realloc(memory, sizeof *memory + length);
+    if (grown != NULL)
+        grown->capacity = length;
+    return grown;
+}
+
+void telex_memory_release(struct telex_memory *memory)
+{
+    if (memory == NULL)
+        return;
+    for (unsigned i = 0; i < memory->descriptor_count; i++)
+        telex_shut(memory->descriptors[i]);
+    free(memory->descriptors);
+    memory->release(memory);
+}
+
+int telex_memory_attach(struct telex_memory *memory, const int *descriptors, unsigned count)
+{
+    int *copy = malloc(count * sizeof *copy);
+    if (copy == NULL)
+        return -ENOMEM;
+    memcpy(copy, descriptors, count * sizeof *copy);
+    memory->descriptors = copy;
+    memory->descriptor_count = count;
+    return 0;
+}

@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Control frames: acting on the peer's, and telling it what was taken here and what it may send. What was taken is told
+ * with the next message that leaves anyway, else when nothing is left to receive, at once for a synchronous message, and when half
+ * the window has come together. Counts and limits are cumulative: a frame replaces all earlier ones of its kind.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "medium/stream/stream.h"
+
+struct stream_lane_in *telex_stream_lane_in(struct telex_stream *stream, unsigned lane)
+{
+    struct stream_lane_in *at = &stream->lane_in;
+    while (at->lane != lane) {
+        /* Relaxed: only [in] appends. */
+        struct stream_lane_in *next = atomic_load_explicit(&at->next, memory_order_relaxed);
+        if (next == NULL) {
+            next = calloc(1, sizeof *next);
+            if (next == NULL)
+                return NULL;
+            next->lane = lane;
+            /* Release: whoever walks the list under [out] finds the node complete (acquire in the walks below). */
+            atomic_store_explicit(&at->next, next, memory_order_release);
+        }
+        at = next;
+    }
+    return at;
+}
+
+static struct stream_lane_in *following(struct stream_lane_in *lane)
+{
+    return atomic_load_explicit(&lane->next, memory_order_acquire); /* pairs with the release in telex_stream_lane_in */
+}
+
+/* ---- telling ---- */
+
+int telex_stream_owe(struct telex_stream *stream, const struct telex_frame *frame)
+{
+    if (stream->owed_count >= STREAM_OWED)
+        return telex_say(-EPROTO, "the peer asks for more answers than it reads");
+    uint8_t bytes[TELEX_WIRE_CONTROL];
+    size_t length = stream->link.wire->head(frame, bytes);
+    struct stream_owed *owed = malloc(sizeof *owed + length);
+    if (owed == NULL)
+        return telex_say(-ENOMEM, "no memory for a control frame");
+    owed->next = NULL;
+    owed->length = length;
+    memcpy(owed->bytes, bytes, length);
+    *stream->owed_last = owed;
+    stream->owed_last = &owed->next;
+    stream->owed_count++;
+    return 0;
+}
+
+bool telex_stream_unreported(struct telex_stream *stream)
+{
+    /* Relaxed: counts that only grow; one that is missed now is told the next time. */
+    for (struct stream_lane_in *lane = &stream->lane_in; lane != NULL; lane = following(lane))
+        if (atomic_load_explicit(&lane->taken, memory_order_relaxed) != lane->reported)
+            return true;
+    return false;
+}
+
+void telex_stream_untell(struct telex_stream *stream)
+{
+    for (struct stream_lane_in *lane = &stream->lane_in; lane != NULL; lane = following(lane))
+        lane->reported = 0;
+    stream->told_bytes = stream->told_messages = 0;
+}
+
+static size_t report_credit(struct telex_stream *stream, uint8_t *to, bool force)
+{
+    uint64_t bytes = atomic_load_explicit(&stream->credit_bytes, memory_order_relaxed);
+    uint64_t messages = atomic_load_explicit(&stream->credit_messages, memory_order_relaxed);
+    bool due = bytes - stream->told_bytes >= stream->link.window / 4 || messages != stream->told_messages;
+    if (!due && !(force && bytes - stream->told_bytes >= stream->link.window / 16))
+        return 0;
+    stream->told_bytes = bytes;
+    stream->told_messages = messages;
+    struct telex_frame frame = {.kind = TELEX_FRAME_CREDIT, .bytes = bytes, .messages = messages};
+    return stream->link.wire->head(&frame, to);
+}
+
+size_t telex_stream_reports(struct telex_stream *stream, uint8_t *to, size_t room, bool force)
+{
+    size_t length = 0;
+    if (room < TELEX_WIRE_HEAD)
+        return 0;
+    length += report_credit(stream, to, force);
+    for (struct stream_lane_in *lane = &stream->lane_in; lane != NULL; lane = following(lane)) {
+        uint64_t taken = atomic_load_explicit(&lane->taken, memory_order_relaxed);
+        if (taken == lane->reported || room - length < TELEX_WIRE_HEAD)
+            continue;
+        lane->reported = taken;
+        struct telex_frame frame = {
+            .kind = TELEX_FRAME_TAKEN,
+            .number = taken,
+            .total = atomic_load_explicit(&stream->taken_messages, memory_order_relaxed),
+            .lane = (uint8_t)lane->lane,
+        };
+        length += stream->link.wire->head(&frame, to + length);
+    }
+    return length;
+}
+
+static void report_now(struct telex_stream *stream)
+{
+    pthread_mutex_lock(&stream->link.out);
+    if (telex_stream_unreported(stream) ||
+        atomic_load_explicit(&stream->credit_bytes, memory_order_relaxed) - stream->told_bytes >= stream->link.window / 4) {
+        stream->report_due = true;
+        telex_stream_push(&stream->link);
+    }
+    pthread_mutex_unlock(&stream->link.out);
+}
+
+void telex_stream_report(struct telex_link *link)
+{
+    struct telex_stream *stream = stream_of(link);
+    /* Relaxed: written in this direction only. */
+    uint64_t taken = atomic_load_explicit(&stream->taken_messages, memory_order_relaxed);
+    if (!stream->controls || taken == stream->asked_taken)
+        return;
+    stream->asked_taken = taken;
+    report_now(stream);
+}
+
+void telex_stream_credit(struct telex_stream *stream)
+{
+    if (!stream->controls)
+        return;
+    uint64_t bytes = stream->taken_bytes + stream->link.window + stream->assembling_cost;
+    uint64_t taken = atomic_load_explicit(&stream->taken_messages, memory_order_relaxed);
+    uint64_t messages = stream->queue == UINT64_MAX ? UINT64_MAX : taken + stream->withdrawn_arrivals + stream->queue;
+    /* Relaxed: numbers that only grow, read under [out]; a late reader tells a smaller limit, and is asked again. */
+    if (bytes > atomic_load_explicit(&stream->credit_bytes, memory_order_relaxed))
+        atomic_store_explicit(&stream->credit_bytes, bytes, memory_order_relaxed);
+    atomic_store_explicit(&stream->credit_messages, messages, memory_order_relaxed);
+    bool many = stream->queue != UINT64_MAX && messages - stream->asked_messages > stream->queue / 2;
+    if (bytes < stream->asked_bytes + stream->link.window / 2 && !many)
+        return;
+    stream->asked_bytes = bytes > stream->asked_bytes ? bytes : stream->asked_bytes;
+    stream->asked_messages = messages;
+    stream->asked_taken = taken;
+    report_now(stream);
+}
+
+void telex_stream_take(struct telex_link *link, const telex_message *message, uint64_t cost)
+{
+    struct telex_stream *stream = stream_of(link);
+    if (!stream->controls)
+        return;
+    stream->taken_bytes += cost;
+    uint64_t taken = atomic_load_explicit(&stream->taken_messages, memory_order_relaxed) + 1;
+    atomic_store_explicit(&stream->taken_messages, taken, memory_order_relaxed);
+    struct stream_lane_in *lane = telex_stream_lane_in(stream, message->lane); /* made when the message arrived */
+    atomic_store_explicit(&lane->taken, message->number, memory_order_relaxed);
+    telex_stream_credit(stream);
+    if ((message->flags & TELEX_IS_SYNC) || stream->eager) {
+        stream->asked_taken = taken;
+        report_now(stream);
+    }
+}
+
+int telex_stream_tell(struct telex_link *link, enum telex_arrival_kind kind, uint64_t number, uint32_t code, const char *sentence)
+{
+    struct telex_stream *stream = stream_of(link);
+    if (!stream->controls)
+        return telex_say(-EOPNOTSUPP, "wire=%s has no words for that", link->wire->name);
+    if (link->out_end != 0)
+        return link->out_end;
+    size_t length = sentence != NULL ? strlen(sentence) : 0;
+    while (length > TELEX_WIRE_SENTENCE || (length > 0 && ((unsigned char)sentence[length] & 0xC0) == 0x80))
+        length--; /* cut between characters */
+    if (kind == TELEX_ARRIVAL_CANCEL && telex_stream_take_back(stream, number))
+        return 0; /* the request never left: there is nothing to cancel */
+    struct telex_frame frame = {
+        .kind = kind == TELEX_ARRIVAL_CANCEL ? TELEX_FRAME_CANCEL : TELEX_FRAME_FAIL,
+        .number = number,
+        .code = code,
+        .sentence = sentence,
+        .sentence_length = length,
+    };
+    int r = telex_stream_owe(stream, &frame);
+    if (r == 0)
+        telex_stream_push(link);
+    return r;
+}
+
+/* ---- acting on the peer's; each runs under [in] and [out] ---- */
+
+static int on_taken(struct telex_stream *stream, const struct telex_frame *frame)
+{
+    if (frame->number > stream->number || frame->total > stream->sent_messages)
+        return telex_say(-EPROTO, "the peer says it took message %llu (%llu in all), but only %llu were sent",
+                         (unsigned long long)frame->number, (unsigned long long)frame->total,
+                         (unsigned long long)stream->sent_messages);
+    struct stream_lane_out *lane = telex_stream_lane_out(stream, frame->lane);
+    if (lane != NULL && frame->number > lane->taken)
+        lane->taken = frame->number;
+    if (frame->total > stream->peer_taken)
+        stream->peer_taken = frame->total;
+    return 0;
+}
+
+static int on_credit(struct telex_stream *stream, const struct telex_frame *frame)
+{
+    if (frame->bytes > stream->limit_bytes)
+        stream->limit_bytes = frame->bytes;
+    if (frame->messages > stream->limit_messages)
+        stream->limit_messages = frame->messages;
+    telex_stream_push(&stream->link);
+    return 0;
+}
+
+static int on_outcome(struct telex_stream *stream, const struct telex_frame *frame)
+{
+    int outcome = telex_stream_outcome(&stream->link, frame->number);
+    int said = frame->code == 1 ? TELEX_TAKEN : TELEX_WITHDRAWN;
+    if (outcome == TELEX_UNKNOWN) { /* else nobody asked, or it is known: an answer to a message given up midway */
+        telex_stream_remember(stream, frame->number, stream->outcomes[frame->number % STREAM_OUTCOMES][0], said);
+        stream->withdrawn += said == TELEX_WITHDRAWN;
+    }
+    return 0;
+}
+
+static int on_bye(struct telex_stream *stream, const struct telex_frame *frame)
+{
+    struct telex_link *link = &stream->link;
+    if (frame->total > stream->sent_messages)
+        return telex_say(-EPROTO, "the peer says goodbye and that it took %llu messages, but only %llu were sent",
+                         (unsigned long long)frame->total, (unsigned long long)stream->sent_messages);
+    if (frame->total > stream->peer_taken)
+        stream->peer_taken = frame->total;
+    stream->goodbye = stream->told = true;
+    stream->eager = true;
+    static const int errors[] = {
+        [TELEX_BYE_CLOSED] = -EPIPE,           [TELEX_BYE_VERSION] = -EPROTONOSUPPORT, [TELEX_BYE_LIMIT] = -ECONNREFUSED,
+        [TELEX_BYE_REFUSED] = -ECONNREFUSED,   [TELEX_BYE_PROTOCOL] = -EPROTO,
+    };
+    stream->ended_error = frame->code < sizeof errors / sizeof *errors ? errors[frame->code] : -EPIPE;
+    if (frame->sentence_length > 0)
+        telex_say(-EPIPE, "the peer said: %.*s", (int)frame->sentence_length, frame->sentence);
+    else
+        telex_say(-EPIPE, "the peer closed the channel");
+    telex_link_blame(link, -EPIPE);
+    link->out_end = -EPIPE;
+    telex_stream_forget(stream);
+    return 0;
+}
+
+static int (*const acts[])(struct telex_stream *, const struct telex_frame *) = {
+    [TELEX_FRAME_TAKEN] = on_taken,
+    [TELEX_FRAME_CREDIT] = on_credit,
+    [TELEX_FRAME_OUTCOME] = on_outcome,
+    [TELEX_FRAME_BYE] = on_bye,
+};
+
+static const enum telex_arrival_kind arrivals[] = {
+    [TELEX_FRAME_WITHDRAW] = TELEX_ARRIVAL_WITHDRAW,
+    [TELEX_FRAME_CANCEL] = TELEX_ARRIVAL_CANCEL,
+    [TELEX_FRAME_FAIL] = TELEX_ARRIVAL_FAIL,
+};
+
+/* WITHDRAW of a message that is still arriving: what there is of it is thrown away, here and now. */
+static bool withdraw_midway(struct telex_stream *stream, uint64_t number)
+{
+    for (struct stream_assembly **at = &stream->assemblies; *at != NULL; at = &(*at)->next) {
+        if ((*at)->message.number != number)
+            continue;
+        uint64_t cost = (*at)->cost;
+        telex_stream_withdraw_assembly(stream, at);
+        telex_stream_decide(&stream->link, number, TELEX_WITHDRAWN, cost);
+        return true;
+    }
+    return false;
+}
+
+int telex_stream_control(struct telex_stream *stream, const struct telex_frame *frame, struct telex_arrival *ret_arrival)
+{
+    if (frame->kind == TELEX_FRAME_WITHDRAW && withdraw_midway(stream, frame->number))
+        return 0;
+    if (frame->kind < sizeof acts / sizeof *acts && acts[frame->kind] != NULL) {
+        pthread_mutex_lock(&stream->link.out);
+        int r = acts[frame->kind](stream, frame);
+        pthread_mutex_unlock(&stream->link.out);
+        stream->link.news++;
+        return r;
+    }
+    *ret_arrival = (struct telex_arrival){
+        .kind = arrivals[frame->kind],
+        .code = frame->code,
+        .message = {.number = frame->number, .request = frame->number},
+        .sentence = frame->sentence,
+        .sentence_length = frame->sentence_length,
+    };
+    return 1;
+}

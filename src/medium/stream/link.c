@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: MIT */
+/* The life of a stream link: greeting, being let in or refused, goodbye, the end; and its table of operations. */
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "medium/stream/stream.h"
+#include "os/fork.h"
+#include "os/process.h"
+
+/* ---- greeting ---- */
+
+static void stage_greeting(struct telex_stream *stream)
+{
+    stream->staging_end += telex_greeting_encode(&stream->ours, stream->staging + stream->staging_end);
+}
+
+static uint64_t lesser_bound(uint64_t ours, uint64_t theirs)
+{
+    if (ours == 0 && theirs == 0)
+        return UINT64_MAX;
+    return ours == 0 || (theirs != 0 && theirs < ours) ? theirs : ours;
+}
+
+static int agree(struct telex_stream *stream, const struct telex_greeting *theirs, uint32_t *ret_bye)
+{
+    struct telex_link *link = &stream->link;
+    *ret_bye = TELEX_BYE_VERSION;
+    int r = telex_greeting_agree(&stream->ours, theirs);
+    if (r < 0)
+        return r;
+    *ret_bye = TELEX_BYE_REFUSED;
+    uint64_t ours = stream->ours.fixed;
+    if (ours != UINT64_MAX && theirs->fixed != UINT64_MAX && ours != theirs->fixed)
+        return telex_say(-ECONNREFUSED, "one side wants messages of %llu bytes, the other of %llu (option size)",
+                         (unsigned long long)ours, (unsigned long long)theirs->fixed);
+    link->fixed = ours != UINT64_MAX ? ours : theirs->fixed;
+    link->max = stream->ours.max < theirs->max ? stream->ours.max : theirs->max;
+    if (link->fixed != UINT64_MAX && link->fixed > link->max)
+        return telex_say(-ECONNREFUSED, "messages of %llu bytes are wanted (option size), but one side accepts at most %llu",
+                         (unsigned long long)link->fixed, (unsigned long long)link->max);
+    bool passing = (stream->ours.features & theirs->features & TELEX_FEATURE_DESCRIPTORS) && stream->bytes->carries_descriptors;
+    link->descriptors = passing ? theirs->descriptors : 0;
+    if (link->descriptors > TELEX_BYTES_DESCRIPTORS)
+        link->descriptors = TELEX_BYTES_DESCRIPTORS;
+    stream->queue = lesser_bound(stream->ours.queue, theirs->queue);
+    stream->limit_bytes = theirs->window;
+    stream->limit_messages = stream->queue;
+    atomic_store_explicit(&stream->credit_messages, stream->queue, memory_order_relaxed);
+    stream->told_messages = stream->asked_messages = stream->queue;
+    memcpy(link->life, theirs->life, sizeof link->life);
+    memcpy(link->program, theirs->program, sizeof link->program);
+    return 0;
+}
+
+static int refuse(struct telex_stream *stream, int error, uint32_t code)
+{
+    telex_link_blame(&stream->link, error);
+    stream->link.ops->admit(&stream->link, code, telex_said());
+    return error;
+}
+
+static int greet(struct telex_link *link)
+{
+    struct telex_stream *stream = stream_of(link);
+    if (stream->greeted)
+        return 0;
+    int r = telex_stream_push(link);
+    if (r < 0 && r != -EAGAIN && r != -EPIPE && r != -ECONNRESET) /* a broken link may still hold the peer's refusal */
+        return r;
+    struct telex_greeting theirs;
+    size_t length;
+    for (;;) {
+        size_t there = stream->input_end - stream->input_at;
+        r = there == 0 ? -EAGAIN : telex_greeting_decode(stream->input + stream->input_at, there, &theirs, &length);
+        if (r == 0)
+            break;
+        if (r != -EAGAIN)
+            return telex_link_blame(link, r);
+        if (stream->ended)
+            return telex_say(-ECONNRESET, "the peer closed before it greeted: does it speak wire=telex?");
+        r = telex_stream_read(stream);
+        if (r < 0)
+            return r;
+    }
+    stream->input_at += length;
+    stream->greeted = true;
+    uint32_t code;
+    r = agree(stream, &theirs, &code);
+    if (r < 0)
+        return refuse(stream, r, code);
+    if (!stream->passive)
+        stream->admitted = true;
+    return 0;
+}
+
+static int admit(struct telex_link *link, uint32_t code, const char *sentence)
+{
+    struct telex_stream *stream = stream_of(link);
+    if (stream->passive && !stream->admitted && stream->controls)
+        stage_greeting(stream);
+    stream->admitted = true;
+    if (code != 0) {
+        link->ops->finish(link, code, sentence, true);
+        return 0;
+    }
+    return telex_stream_push(link);
+}
+
+/* ---- the end ---- */
+
+static void finish(struct telex_link *link, uint32_t code, const char *sentence, bool now)
+{
+    struct telex_stream *stream = stream_of(link);
+    if (now) {
+        if (stream->current != NULL) /* a frame cut off midway: no goodbye could be read after it */
+            stream->bye_written = true;
+        telex_stream_forget(stream);
+    }
+    if (!stream->finishing) {
+        stream->finishing = true;
+        stream->bye_code = code;
+        stream->bye_sentence = sentence != NULL && sentence[0] != '\0' ? strndup(sentence, TELEX_WIRE_SENTENCE) : NULL;
+    }
+    telex_stream_push(link);
+}
+
+static int64_t unsent(struct telex_stream *stream)
+{
+    int64_t left = stream->bytes->ops->unsent(stream->bytes);
+    return left < 0 ? 0 : left; /* a medium that cannot tell any more holds nothing back */
+}
+
+static int finished(struct telex_link *link)
+{
+    struct telex_stream *stream = stream_of(link);
+    bool known = stream->told || stream->peer_taken + stream->withdrawn >= stream->admitted_messages;
+    if (!stream->controls) /* such a peer does not count: read by its system is all that can be known */
+        known = !stream->broken && stream->ended_writing && unsent(stream) == 0;
+    if (stream->broken)
+        return known ? 0 : -ECONNRESET;
+    if (!stream->ended_writing || !known)
+        return -EAGAIN;
+    return stream->bytes->delivered_when_written || unsent(stream) == 0 ? 0 : -EAGAIN;
+}
+
+static int delivered(struct telex_link *link)
+{
+    struct telex_stream *stream = stream_of(link);
+    int r = telex_stream_push(link);
+    if (r < 0)
+        return r;
+    if (link->out_end != 0)
+        return link->out_end;
+    return stream->bytes->delivered_when_written || unsent(stream) == 0 ? 0 : -EAGAIN;
+}
+
+static void count(struct telex_link *link, telex_counters *counters)
+{
+    struct telex_stream *stream = stream_of(link);
+    counters->sent = stream->admitted_messages;
+    counters->sent_bytes = stream->admitted_bytes;
+    counters->taken = stream->peer_taken;
+    counters->withdrawn = stream->withdrawn;
+    counters->dropped = stream->dropped;
+    counters->queued = stream->queued_messages;
+    counters->queued_bytes = stream->queued_bytes;
+    if (!stream->controls && stream->ended_writing && unsent(stream) == 0)
+        counters->taken = counters->sent - counters->queued;
+}
+
+/* ---- waiting ---- */
+
+static int arm(struct telex_link *link, unsigned directions)
+{
+    struct telex_stream *stream = stream_of(link);
+    if ((directions & TELEX_ARM_IN) && stream->greeted && telex_stream_has_work(stream))
+        return -1;
+    int events = 0;
+    if (!stream->ended && ((directions & TELEX_ARM_IN) || stream->controls))
+        events |= POLLIN;
+    if (telex_stream_waits_for_medium(stream))
+        events |= POLLOUT;
+    return events;
+}
+
+static void rest(struct telex_link *link)
+{
+    struct telex_stream *stream = stream_of(link);
+    if (stream->input_at == stream->input_end && stream->filling == NULL) {
+        free(stream->input);
+        stream->input = NULL;
+        stream->input_at = stream->input_end = 0;
+    }
+    if (stream->staging_at == stream->staging_end && stream->current == NULL) {
+        free(stream->staging);
+        stream->staging = NULL;
+        stream->staging_at = stream->staging_end = 0;
+    }
+}
+
+static int descriptor(struct telex_link *link)
+{
+    struct telex_stream *stream = stream_of(link);
+    return stream->bytes->ops->descriptor(stream->bytes);
+}
+
+static void peer(struct telex_link *link, struct telex_medium_peer *ret_peer)
+{
+    struct telex_stream *stream = stream_of(link);
+    stream->bytes->ops->peer(stream->bytes, ret_peer);
+}
+
+static void stream_free(struct telex_link *link)
+{
+    struct telex_stream *stream = stream_of(link);
+    telex_stream_output_free(stream);
+    telex_stream_input_free(stream);
+    stream->bytes->ops->close(stream->bytes);
+    telex_link_deinit(link);
+    free(stream);
+}
+
+const struct telex_link_ops telex_stream_ops = {
+    .greet = greet,
+    .admit = admit,
+    .put = telex_stream_put,
+    .keep = telex_stream_keep,
+    .push = telex_stream_push,
+    .drop = telex_stream_drop,
+    .withdraw = telex_stream_withdraw,
+    .outcome = telex_stream_outcome,
+    .tell = telex_stream_tell,
+    .finish = finish,
+    .finished = finished,
+    .delivered = delivered,
+    .count = count,
+    .next = telex_stream_next,
+    .take = telex_stream_take,
+    .decide = telex_stream_decide,
+    .report = telex_stream_report,
+    .arm = arm,
+    .rest = rest,
+    .descriptor = descriptor,
+    .peer = peer,
+    .free = stream_free,
+};
+
+static struct telex_greeting greeting_of(const struct telex_settings *settings, const struct telex_bytes *bytes)
+{
+    struct telex_greeting greeting = {
+        .lowest = TELEX_WIRE_VERSION,
+        .highest = TELEX_WIRE_VERSION,
+        .features = bytes->carries_descriptors && settings->descriptors > 0 ? TELEX_FEATURE_DESCRIPTORS : 0,
+        .descriptors = settings->descriptors,
+        .max = settings->max,
+        .window = settings->window,
+        .queue = settings->queue,
+        .fixed = settings->fixed,
+        .pid = getpid(),
+    };
+    memcpy(greeting.life, telex_life(), sizeof greeting.life);
+    memcpy(greeting.program, settings->program, sizeof greeting.program);
+    return greeting;
+}
+
+/* Takes over `bytes`; also when it fails. */
+int telex_stream_new(struct telex_bytes *bytes, const struct telex_settings *settings, bool passive, struct telex_link **ret_link)
+{
+    struct telex_stream *stream = calloc(1, sizeof *stream);
+    uint8_t *staging = malloc(STREAM_BUFFER);
+    if (stream == NULL || staging == NULL) {
+        free(stream);
+        free(staging);
+        bytes->ops->close(bytes);
+        return telex_say(-ENOMEM, "no memory for a channel");
+    }
+    telex_link_init(&stream->link, &telex_stream_ops, settings->wire);
+    stream->bytes = bytes;
+    stream->staging = staging;
+    stream->passive = passive;
+    stream->controls = (settings->wire->can & TELEX_CAN_GREET) != 0;
+    stream->greeted = stream->admitted = !stream->controls;
+    stream->buffer = settings->buffer;
+    stream->ours = greeting_of(settings, bytes);
+    stream->link.max = settings->max;
+    stream->link.fixed = settings->fixed;
+    stream->link.window = settings->window;
+    stream->queue = stream->limit_messages = UINT64_MAX;
+    atomic_init(&stream->credit_bytes, settings->window);
+    atomic_init(&stream->credit_messages, UINT64_MAX);
+    stream->told_bytes = stream->asked_bytes = settings->window;
+    stream->told_messages = stream->asked_messages = UINT64_MAX;
+    stream->lane_out.last = &stream->lane_out.first;
+    stream->turn = &stream->lane_out;
+    stream->owed_last = &stream->owed;
+    if (stream->controls && !passive)
+        stage_greeting(stream);
+    *ret_link = &stream->link;
+    return 0;
+}

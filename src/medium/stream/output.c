@@ -1,0 +1,594 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What leaves: admission, queues by lane, pieces, writing. A lone small message is encoded on the stack and written at once;
+ * what the medium does not take waits here. In the order on the wire stand first the staging buffer (whole frames, or the end of
+ * one), then the rest of the body of `current`; only when both are through does anything else begin. Between pieces control frames
+ * go first, then the lanes take turns, a piece each: so neither control nor a reply on its own lane sticks behind a long queue.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <fcntl.h>
+
+#include "medium/stream/stream.h"
+#include "os/fork.h"
+
+static void set_blocked(struct telex_stream *stream, bool blocked)
+{
+    /* Relaxed: a hint to the receiving thread, which takes `out` before it acts on it. */
+    atomic_store_explicit(&stream->link.blocked, blocked, memory_order_relaxed);
+}
+
+bool telex_stream_idle(const struct telex_stream *stream)
+{
+    return stream->staging_at == stream->staging_end && stream->current == NULL && stream->queued_messages == 0 &&
+           stream->owed == NULL;
+}
+
+struct stream_lane_out *telex_stream_lane_out(struct telex_stream *stream, unsigned lane)
+{
+    struct stream_lane_out *at = &stream->lane_out;
+    while (at->lane != lane) {
+        if (at->next == NULL) {
+            struct stream_lane_out *made = calloc(1, sizeof *made);
+            if (made == NULL)
+                return NULL;
+            made->lane = lane;
+            made->last = &made->first;
+            at->next = made;
+        }
+        at = at->next;
+    }
+    return at;
+}
+
+void telex_stream_parcel_free(struct stream_parcel *parcel)
+{
+    telex_memory_release(parcel->memory);
+    for (unsigned i = 0; i < parcel->descriptor_count; i++)
+        telex_shut(parcel->descriptors[i]);
+    free(parcel->descriptors);
+    free(parcel);
+}
+
+/* Takes the parcel at *at out of its lane's queue and frees it; what was not begun no longer counts as waiting. */
+void telex_stream_unqueue(struct telex_stream *stream, struct stream_lane_out *lane, struct stream_parcel **at)
+{
+    struct stream_parcel *parcel = *at;
+    *at = parcel->next;
+    if (lane->last == &parcel->next)
+        lane->last = at;
+    stream->queued_messages--;
+    stream->queued_bytes -= parcel->length - parcel->sent;
+    if (parcel->begun && parcel->length > TELEX_WIRE_PIECE)
+        stream->begun_total -= parcel->length;
+    if (stream->borrowed == parcel)
+        stream->borrowed = NULL;
+    if (stream->passing == parcel)
+        stream->passing = NULL;
+    telex_stream_parcel_free(parcel);
+}
+
+void telex_stream_forget(struct telex_stream *stream)
+{
+    stream->current = NULL;
+    stream->current_left = 0;
+    for (struct stream_lane_out *lane = &stream->lane_out; lane != NULL; lane = lane->next)
+        while (lane->first != NULL)
+            telex_stream_unqueue(stream, lane, &lane->first);
+    while (stream->owed != NULL) {
+        struct stream_owed *owed = stream->owed;
+        stream->owed = owed->next;
+        free(owed);
+    }
+    stream->owed_last = &stream->owed;
+    stream->owed_count = 0;
+}
+
+void telex_stream_output_free(struct telex_stream *stream)
+{
+    telex_stream_forget(stream);
+    for (struct stream_lane_out *lane = stream->lane_out.next, *next; lane != NULL; lane = next) {
+        next = lane->next;
+        free(lane);
+    }
+    free(stream->staging);
+    free(stream->outcomes);
+    free(stream->bye_sentence);
+}
+
+static bool make_staging(struct telex_stream *stream)
+{
+    if (stream->staging == NULL)
+        stream->staging = malloc(STREAM_BUFFER);
+    return stream->staging != NULL;
+}
+
+static size_t staging_room(const struct telex_stream *stream)
+{
+    return STREAM_BUFFER - stream->staging_end;
+}
+
+/* ---- filling the staging buffer with what goes next ---- */
+
+static void stage_owed(struct telex_stream *stream)
+{
+    while (stream->owed != NULL && stream->owed->length <= staging_room(stream)) {
+        struct stream_owed *owed = stream->owed;
+        memcpy(stream->staging + stream->staging_end, owed->bytes, owed->length);
+        stream->staging_end += owed->length;
+        stream->owed = owed->next;
+        if (stream->owed == NULL)
+            stream->owed_last = &stream->owed;
+        stream->owed_count--;
+        free(owed);
+    }
+}
+
+/* Bytes of the next piece of `parcel`, and whether it is the last one. */
+static size_t next_piece(const struct telex_stream *stream, const struct stream_parcel *parcel, bool *ret_last)
+{
+    size_t left = parcel->length - parcel->sent;
+    size_t piece = stream->controls && left > TELEX_WIRE_PIECE ? TELEX_WIRE_PIECE : left;
+    *ret_last = piece == left;
+    return piece;
+}
+
+/* A message longer than a piece begins only while all that are midway fit the length agreed on: so the receiver's assembling is bounded. */
+static bool may_begin(const struct telex_stream *stream, const struct stream_parcel *parcel)
+{
+    return parcel->begun || parcel->length <= TELEX_WIRE_PIECE || stream->begun_total == 0 ||
+           stream->begun_total + parcel->length <= stream->link.max;
+}
+
+/* The head of the next piece, written to `to`; *ret_piece and *ret_last tell of its body. 0: the peer's credit does not allow it. */
+static size_t piece_head(struct telex_stream *stream, struct stream_parcel *parcel, uint8_t *to, size_t *ret_piece, bool *ret_last)
+{
+    size_t piece = next_piece(stream, parcel, ret_last);
+    struct telex_frame frame = parcel->frame;
+    frame.first = !parcel->begun;
+    frame.body = piece;
+    frame.total = parcel->length;
+    frame.descriptors = frame.first ? parcel->descriptor_count : 0;
+    if (!*ret_last)
+        frame.flags |= TELEX_WIRE_MORE;
+    if (frame.descriptors > 0)
+        frame.flags |= TELEX_WIRE_EXTENSION;
+    size_t head = stream->link.wire->head(&frame, to);
+    *ret_piece = piece;
+    if (stream->controls && (stream->sent_bytes + head + piece > stream->limit_bytes ||
+                             (frame.first && stream->sent_messages >= stream->limit_messages)))
+        return 0;
+    return head;
+}
+
+/* The piece with this head is going out now: everything that counts bytes and messages learns it. */
+static void piece_begins(struct telex_stream *stream, struct stream_parcel *parcel, size_t head, size_t piece)
+{
+    stream->sent_bytes += head + piece;
+    if (!parcel->begun) {
+        stream->sent_messages++;
+        if (parcel->length > TELEX_WIRE_PIECE)
+            stream->begun_total += parcel->length;
+    }
+    parcel->begun = true;
+    parcel->sent += piece;
+    stream->queued_bytes -= piece;
+}
+
+/* Ends a parcel whose last byte was staged or written. */
+static void parcel_done(struct telex_stream *stream, struct stream_parcel *parcel)
+{
+    struct stream_lane_out *lane = telex_stream_lane_out(stream, parcel->frame.lane);
+    telex_stream_unqueue(stream, lane, &lane->first);
+}
+
+static void stage_tail(struct telex_stream *stream)
+{
+    memcpy(stream->staging + stream->staging_end, stream->link.wire->tail, stream->link.wire->tail_length);
+    stream->staging_end += stream->link.wire->tail_length;
+}
+
+/* A parcel withdrawn between its pieces: the peer is told, the rest never leaves. */
+static void give_up(struct telex_stream *stream, struct stream_parcel *parcel)
+{
+    struct telex_frame frame = {.kind = TELEX_FRAME_WITHDRAW, .number = parcel->frame.number};
+    telex_stream_owe(stream, &frame);
+    parcel_done(stream, parcel);
+}
+
+enum staged { STAGED_NONE, STAGED_SOME, STAGED_WRITE_FIRST };
+
+/* Stages the next piece of the first parcel of `lane`; WRITE_FIRST: the buffer must be written before anything else can follow. */
+static enum staged stage_lane(struct telex_stream *stream, struct stream_lane_out *lane)
+{
+    struct stream_parcel *parcel = lane->first;
+    if (parcel == NULL || !may_begin(stream, parcel))
+        return STAGED_NONE;
+    if (parcel->abandoned) {
+        give_up(stream, parcel);
+        return STAGED_SOME;
+    }
+    bool last;
+    size_t piece, tail = stream->link.wire->tail_length;
+    bool passes = parcel->descriptor_count > 0 && !parcel->begun;
+    if (passes && stream->staging_end > stream->staging_at)
+        return STAGED_WRITE_FIRST; /* descriptors travel with the first byte of a write: it must be their frame's */
+    if (staging_room(stream) < TELEX_WIRE_HEAD + STREAM_COALESCE + tail)
+        return STAGED_WRITE_FIRST;
+    size_t head = piece_head(stream, parcel, stream->staging + stream->staging_end, &piece, &last);
+    if (head == 0 && stream->controls)
+        return STAGED_NONE;
+    const uint8_t *body = parcel->data + (parcel->sent - parcel->gone);
+    piece_begins(stream, parcel, head, piece);
+    stream->staging_end += head;
+    if (passes)
+        stream->passing = parcel;
+    if (piece > STREAM_COALESCE || passes) {
+        stream->current = parcel;
+        stream->current_left = piece;
+        return STAGED_WRITE_FIRST;
+    }
+    memcpy(stream->staging + stream->staging_end, body, piece);
+    stream->staging_end += piece;
+    if (last) {
+        stage_tail(stream);
+        parcel_done(stream, parcel);
+    }
+    return STAGED_SOME;
+}
+
+static bool stage_bye(struct telex_stream *stream)
+{
+    if (!stream->finishing || stream->bye_written || !stream->controls || staging_room(stream) < 2 * TELEX_WIRE_CONTROL)
+        return false;
+    stream->staging_end +=
+        telex_stream_reports(stream, stream->staging + stream->staging_end, staging_room(stream) - TELEX_WIRE_CONTROL, true);
+    struct telex_frame frame = {
+        .kind = TELEX_FRAME_BYE,
+        .code = stream->bye_code,
+        .total = atomic_load_explicit(&stream->taken_messages, memory_order_relaxed), /* a count; nothing is ordered by it */
+        .sentence = stream->bye_sentence,
+        .sentence_length = stream->bye_sentence != NULL ? strlen(stream->bye_sentence) : 0,
+    };
+    stream->staging_end += stream->link.wire->head(&frame, stream->staging + stream->staging_end);
+    stream->bye_written = true;
+    return true;
+}
+
+/* Stages what may go now, until the buffer is full, a long piece follows it, or nothing is left. */
+static void stage(struct telex_stream *stream)
+{
+    if (stream->staging_at == stream->staging_end)
+        stream->staging_at = stream->staging_end = 0;
+    if (!stream->admitted)
+        return; /* the passive side speaks only once it lets the peer in */
+    for (;;) {
+        stage_owed(stream);
+        if (stream->report_due && stream->owed == NULL) { /* an outcome always precedes the count that covers its number */
+            stream->report_due = false;
+            stream->staging_end += telex_stream_reports(stream, stream->staging + stream->staging_end, staging_room(stream), true);
+        }
+        enum staged staged = STAGED_NONE;
+        struct stream_lane_out *start = stream->turn, *lane = start;
+        do {
+            staged = stage_lane(stream, lane);
+            lane = lane->next != NULL ? lane->next : &stream->lane_out;
+        } while (staged == STAGED_NONE && lane != start);
+        if (staged == STAGED_SOME || stream->current != NULL)
+            stream->turn = lane;
+        if (staged != STAGED_SOME)
+            break;
+    }
+    if (stream->current == NULL && stream->queued_messages == 0 && stream->owed == NULL)
+        stage_bye(stream);
+}
+
+/* ---- writing ---- */
+
+static int write_failed(struct telex_stream *stream, ssize_t error)
+{
+    if (stream->link.out_end == 0) {
+        stream->link.out_end = error == -EPIPE ? -EPIPE : error == -ECONNRESET ? -ECONNRESET : (int)error;
+        if (error != -EPIPE && error != -ECONNRESET)
+            telex_link_blame(&stream->link, telex_say((int)error, "writing to the peer failed: %s", strerror((int)-error)));
+    }
+    stream->broken = true;
+    telex_stream_forget(stream);
+    stream->staging_at = stream->staging_end = 0;
+    return stream->link.out_end;
+}
+
+/* What a write of `written` bytes finished. */
+static void wrote(struct telex_stream *stream, size_t written)
+{
+    size_t staged = stream->staging_end - stream->staging_at;
+    if (stream->passing != NULL) {
+        struct stream_parcel *parcel = stream->passing;
+        for (unsigned i = 0; i < parcel->descriptor_count; i++)
+            telex_shut(parcel->descriptors[i]);
+        parcel->descriptor_count = 0;
+        stream->passing = NULL;
+    }
+    if (written < staged) {
+        stream->staging_at += written;
+        return;
+    }
+    stream->staging_at = stream->staging_end = 0;
+    stream->current_left -= written - staged;
+    struct stream_parcel *parcel = stream->current;
+    if (parcel == NULL || stream->current_left > 0)
+        return;
+    stream->current = NULL;
+    if (parcel->sent == parcel->length) {
+        stage_tail(stream);
+        parcel_done(stream, parcel);
+    }
+}
+
+static ssize_t write_once(struct telex_stream *stream)
+{
+    struct iovec parts[2];
+    int count = 0;
+    if (stream->staging_end > stream->staging_at)
+        parts[count++] = (struct iovec){stream->staging + stream->staging_at, stream->staging_end - stream->staging_at};
+    if (stream->current != NULL) {
+        struct stream_parcel *parcel = stream->current;
+        parts[count++] = (struct iovec){
+            (uint8_t *)parcel->data + (parcel->sent - stream->current_left - parcel->gone), stream->current_left};
+    }
+    struct stream_parcel *passing = stream->passing;
+    return stream->bytes->ops->write(stream->bytes, parts, count, passing != NULL ? passing->descriptors : NULL,
+                                     passing != NULL ? passing->descriptor_count : 0);
+}
+
+static void end_writing(struct telex_stream *stream)
+{
+    bool wanted = stream->finishing && !stream->ended_writing && (stream->bye_written || !stream->controls);
+    if (!wanted || !telex_stream_idle(stream))
+        return;
+    stream->ended_writing = true;
+    stream->bytes->ops->end(stream->bytes);
+}
+
+int telex_stream_push(struct telex_link *link)
+{
+    struct telex_stream *stream = stream_of(link);
+    if (stream->broken)
+        return link->out_end;
+    set_blocked(stream, false);
+    if (telex_stream_idle(stream) && !stream->report_due && (!stream->finishing || stream->ended_writing))
+        return 0;
+    if (!make_staging(stream))
+        return telex_say(-ENOMEM, "no memory for the buffer that messages leave through");
+    for (;;) {
+        if (stream->current == NULL)
+            stage(stream);
+        if (stream->staging_at == stream->staging_end && stream->current == NULL)
+            break;
+        ssize_t written = write_once(stream);
+        if (written == -EAGAIN) {
+            set_blocked(stream, true);
+            return -EAGAIN;
+        }
+        if (written < 0)
+            return write_failed(stream, written);
+        wrote(stream, (size_t)written);
+    }
+    end_writing(stream);
+    return stream->queued_messages > 0 ? -EAGAIN : 0;
+}
+
+bool telex_stream_waits_for_medium(struct telex_stream *stream)
+{
+    return stream->link.blocked && (stream->staging_end > stream->staging_at || stream->current != NULL);
+}
+
+/* ---- admitting ---- */
+
+static struct telex_frame frame_of(const telex_message *message, const struct telex_put *how)
+{
+    unsigned flags = (message->kind == TELEX_TEXT ? TELEX_WIRE_TEXT : 0u) | (how->call ? TELEX_WIRE_CALL : 0u) |
+                     (how->request != 0 ? TELEX_WIRE_REPLY : 0u) | (how->flags & TELEX_SYNC ? TELEX_WIRE_SYNC : 0u);
+    return (struct telex_frame){
+        .kind = TELEX_FRAME_DATA,
+        .request = how->request,
+        .type = message->type,
+        .lane = message->lane,
+        .flags = (uint8_t)flags,
+    };
+}
+
+static bool is_full(const struct telex_stream *stream)
+{
+    if (stream->queued_bytes >= stream->buffer || stream->queued_messages * sizeof(struct stream_parcel) >= stream->buffer)
+        return true;
+    return stream->queue != UINT64_MAX &&
+           stream->admitted_messages - stream->peer_taken - stream->withdrawn >= stream->queue;
+}
+
+/* Whether a message of one small frame can be written at once, with nothing before it. */
+static bool goes_direct(const struct telex_stream *stream, const telex_message *message, const struct telex_put *how)
+{
+    return !(how->flags & TELEX_MORE) && message->length <= STREAM_COALESCE && message->descriptor_count == 0 &&
+           telex_stream_idle(stream) && stream->admitted && !stream->finishing &&
+           (!stream->controls || (stream->sent_bytes + TELEX_WIRE_HEAD + message->length <= stream->limit_bytes &&
+                                  stream->sent_messages < stream->limit_messages));
+}
+
+/* Writes a lone small message, and what was taken since the last time, from the stack. 0, -EAGAIN (nothing was written), or the error. */
+static int write_direct(struct telex_stream *stream, const telex_message *message, struct telex_frame *frame)
+{
+    uint8_t bytes[TELEX_WIRE_HEAD + STREAM_COALESCE + 256];
+    frame->first = true;
+    frame->body = frame->total = message->length;
+    size_t head = stream->link.wire->head(frame, bytes);
+    if (message->length > 0)
+        memcpy(bytes + head, message->data, message->length);
+    size_t data = head + message->length, length = data + stream->link.wire->tail_length;
+    memcpy(bytes + data, stream->link.wire->tail, stream->link.wire->tail_length);
+    if (stream->controls && telex_stream_unreported(stream))
+        length += telex_stream_reports(stream, bytes + length, sizeof bytes - length, false);
+    struct iovec part = {bytes, length};
+    ssize_t written = stream->bytes->ops->write(stream->bytes, &part, 1, NULL, 0);
+    if (written == -EAGAIN) {
+        telex_stream_untell(stream);
+        return -EAGAIN;
+    }
+    if (written < 0)
+        return write_failed(stream, written);
+    stream->sent_bytes += data;
+    stream->sent_messages++;
+    if ((size_t)written == length)
+        return 0;
+    if (!make_staging(stream)) /* a frame cut off midway cannot be mended: the channel is lost */
+        return write_failed(stream, -ENOMEM);
+    memcpy(stream->staging, bytes + written, length - (size_t)written);
+    stream->staging_at = 0;
+    stream->staging_end = length - (size_t)written;
+    set_blocked(stream, true);
+    return 0;
+}
+
+static int duplicate_descriptors(struct stream_parcel *parcel, const telex_message *message)
+{
+    if (message->descriptor_count == 0)
+        return 0;
+    parcel->descriptors = malloc(message->descriptor_count * sizeof *parcel->descriptors);
+    if (parcel->descriptors == NULL)
+        return -ENOMEM;
+    while (parcel->descriptor_count < message->descriptor_count) {
+        int given = message->descriptors[parcel->descriptor_count];
+        int copy = fcntl(given, F_DUPFD_CLOEXEC, 0);
+        copy = telex_own(copy < 0 ? -errno : copy);
+        if (copy < 0)
+            return telex_say(copy, "descriptor %d cannot be sent: %s", given, strerror(-copy));
+        parcel->descriptors[parcel->descriptor_count++] = copy;
+    }
+    return 0;
+}
+
+/* Copies the program's bytes of `parcel` that did not leave yet, so that it stands on its own. */
+static int own_bytes(struct telex_stream *stream, struct stream_parcel *parcel)
+{
+    size_t from = parcel->sent - (stream->current == parcel ? stream->current_left : 0);
+    struct telex_memory *memory = telex_memory_new(parcel->length - from);
+    if (memory == NULL)
+        return telex_say(-ENOMEM, "no memory to queue a message of %zu bytes", parcel->length);
+    if (parcel->length > from)
+        memcpy(memory->bytes, parcel->data + from, parcel->length - from);
+    parcel->memory = memory;
+    parcel->data = memory->bytes;
+    parcel->gone = from;
+    return 0;
+}
+
+static int enqueue(struct telex_stream *stream, telex_message *message, const struct telex_put *how, const struct telex_frame *frame,
+                   struct stream_parcel **ret_parcel)
+{
+    struct stream_lane_out *lane = telex_stream_lane_out(stream, message->lane);
+    struct stream_parcel *parcel = calloc(1, sizeof *parcel);
+    if (lane == NULL || parcel == NULL) {
+        free(parcel);
+        return telex_say(-ENOMEM, "no memory to queue a message");
+    }
+    parcel->frame = *frame;
+    parcel->data = message->data != NULL ? message->data : (const uint8_t *)"";
+    parcel->length = message->length;
+    parcel->sync = (how->flags & TELEX_SYNC) != 0;
+    struct telex_memory *memory = message->memory;
+    int r = duplicate_descriptors(parcel, message);
+    if (r == 0 && memory != NULL && memory->loan)
+        parcel->memory = memory;
+    else if (r == 0 && (!how->borrow || stream->borrowed != NULL))
+        r = own_bytes(stream, parcel);
+    else if (r == 0)
+        stream->borrowed = parcel;
+    if (r < 0) {
+        telex_stream_parcel_free(parcel);
+        return r;
+    }
+    *lane->last = parcel;
+    lane->last = &parcel->next;
+    stream->queued_messages++;
+    stream->queued_bytes += parcel->length;
+    *ret_parcel = parcel;
+    return 0;
+}
+
+/* The message has been admitted: it gets its place in the counts, and a loan changes hands. */
+static void admitted(struct telex_stream *stream, telex_message *message, bool consumed)
+{
+    stream->admitted_messages++;
+    stream->admitted_bytes += message->length;
+    struct telex_memory *memory = message->memory;
+    if (memory != NULL && memory->loan && !consumed)
+        telex_memory_release(memory);
+    if (memory != NULL && (consumed || memory->loan))
+        *message = (telex_message){.number = message->number, .type = message->type, .lane = message->lane, .kind = message->kind};
+}
+
+int telex_stream_put(struct telex_link *link, telex_message *message, const struct telex_put *how)
+{
+    struct telex_stream *stream = stream_of(link);
+    if (link->out_end != 0)
+        return link->out_end;
+    if (is_full(stream) && telex_stream_push(link) != 0 && is_full(stream))
+        return link->out_end != 0 ? link->out_end : -EAGAIN;
+
+    struct telex_frame frame = frame_of(message, how);
+    uint64_t number = frame.number = stream->number + 1;
+    int r = -EAGAIN;
+    if (goes_direct(stream, message, how))
+        r = write_direct(stream, message, &frame);
+    struct stream_parcel *parcel = NULL;
+    if (r == -EAGAIN)
+        r = enqueue(stream, message, how, &frame, &parcel);
+    if (r < 0)
+        return r;
+    message->number = stream->number = number;
+    telex_stream_remember(stream, number, message->lane, TELEX_OFFERED);
+    link->thirsty = stream->controls && (stream->limit_bytes - stream->sent_bytes < stream->link.window / 2 || parcel != NULL);
+    admitted(stream, message, parcel != NULL && parcel->memory != NULL && parcel->memory == message->memory);
+    if (parcel == NULL)
+        return 0;
+    bool hold = (how->flags & TELEX_MORE) && (stream->queued_bytes < STREAM_BUFFER / 2 || (how->flags & TELEX_SYNC));
+    if (!hold)
+        telex_stream_push(link); /* an error here shows at the next call: this message was admitted */
+    return stream->borrowed != NULL ? TELEX_PUT_BORROWED : 0;
+}
+
+int telex_stream_keep(struct telex_link *link)
+{
+    struct telex_stream *stream = stream_of(link);
+    struct stream_parcel *parcel = stream->borrowed;
+    if (parcel == NULL)
+        return 0;
+    stream->borrowed = NULL;
+    int r = own_bytes(stream, parcel);
+    if (r < 0) { /* part of it may have left: nothing can be taken back */
+        telex_link_blame(link, r);
+        write_failed(stream, r);
+    }
+    return r;
+}
+
+int telex_stream_drop(struct telex_link *link, unsigned lane_number)
+{
+    struct telex_stream *stream = stream_of(link);
+    struct stream_lane_out *lane = telex_stream_lane_out(stream, lane_number);
+    if (lane == NULL)
+        return -ENOENT;
+    for (struct stream_parcel **at = &lane->first; *at != NULL; at = &(*at)->next) {
+        struct stream_parcel *parcel = *at;
+        if (parcel->begun || parcel->sync || (parcel->frame.flags & (TELEX_WIRE_CALL | TELEX_WIRE_REPLY)))
+            continue;
+        telex_stream_remember(stream, parcel->frame.number, lane_number, TELEX_WITHDRAWN);
+        telex_stream_unqueue(stream, lane, at);
+        stream->dropped++;
+        stream->admitted_messages--;
+        return 0;
+    }
+    return -ENOENT;
+}

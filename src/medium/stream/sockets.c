@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+/* What stream sockets of every family have in common. */
+#include <errno.h>
+#include <linux/sockios.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include "base/reason.h"
+#include "medium/stream/sockets.h"
+#include "os/fork.h"
+
+enum { ACCEPT_TRIES = 64 }; /* peers that may have gone away again before we look elsewhere */
+
+int telex_socket_new(int family)
+{
+    int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    fd = telex_own(fd < 0 ? -errno : fd);
+    return fd < 0 ? telex_say(fd, "no socket: %s", strerror(-fd)) : fd;
+}
+
+int telex_socket_accept(int listening)
+{
+    for (int i = 0; i < ACCEPT_TRIES; i++) {
+        int fd = accept4(listening, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (fd >= 0)
+            return telex_own(fd);
+        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+            return telex_say(-errno, "a peer waits to be accepted: %m");
+        if (errno == EAGAIN)
+            break;
+        /* Anything else is an error of that peer's connection, as accept(2) says; it has left the queue. */
+    }
+    return -EAGAIN;
+}
+
+int telex_socket_failed(void)
+{
+    switch (errno) {
+    case EAGAIN:
+    case EINTR:
+        return -EAGAIN;
+    case EPIPE:
+        return telex_say(-EPIPE, "the peer has closed its end");
+    case ETIMEDOUT: /* from the kernel's own timers (tcp); here it would read as a deadline */
+        return telex_say(-ECONNRESET, "the other host fell silent");
+    case ECONNRESET:
+    case ECONNABORTED:
+    case ECONNREFUSED:
+    case ENOTCONN:
+    case ENETDOWN:
+    case ENETRESET:
+    case ENETUNREACH:
+    case EHOSTDOWN:
+    case EHOSTUNREACH:
+        return telex_say(-ECONNRESET, "the connection broke: %m");
+    default:
+        return telex_say(-errno, "the connection failed: %m");
+    }
+}
+
+ssize_t telex_socket_read(int fd, const struct iovec *parts, int part_count)
+{
+    ssize_t got = part_count == 1 ? recv(fd, parts->iov_base, parts->iov_len, MSG_DONTWAIT) : readv(fd, parts, part_count);
+    return got < 0 ? telex_socket_failed() : got;
+}
+
+ssize_t telex_socket_write(int fd, const struct iovec *parts, int part_count, void *control, size_t control_length)
+{
+    ssize_t sent;
+    if (part_count == 1 && control_length == 0) {
+        sent = send(fd, parts->iov_base, parts->iov_len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    } else {
+        struct msghdr message = {.msg_iov = (struct iovec *)parts,
+                                 .msg_iovlen = (size_t)part_count,
+                                 .msg_control = control,
+                                 .msg_controllen = control_length};
+        sent = sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    }
+    return sent < 0 ? telex_socket_failed() : sent;
+}
+
+int telex_socket_end(int fd)
+{
+    return shutdown(fd, SHUT_WR) < 0 ? telex_socket_failed() : 0;
+}
+
+int64_t telex_socket_unsent(int fd)
+{
+    int bytes;
+    return ioctl(fd, SIOCOUTQ, &bytes) < 0 ? telex_socket_failed() : bytes;
+}
