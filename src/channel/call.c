@@ -1,0 +1,399 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Calls: requests and the one reply to each, matched by number (on lines: by order, one at a time). Calls and requests are
+ * guarded by link->out, under which also a request gets its number: so its call is there before a reply can come.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "channel/channel.h"
+#include "os/fork.h"
+
+static bool by_order(const telex_channel *channel)
+{
+    return !(channel->link->wire->can & TELEX_CAN_LANES);
+}
+
+static struct channel_call **find(telex_channel *channel, uint64_t number)
+{
+    struct channel_call **at = &channel->calls;
+    while (*at != NULL && (*at)->number != number)
+        at = &(*at)->next;
+    return at;
+}
+
+static void call_free(struct channel_call *call)
+{
+    telex_memory_release(call->reply.memory);
+    free(call->sentence);
+    free(call);
+}
+
+void telex_channel_calls_free(telex_channel *channel)
+{
+    for (struct channel_call *call = channel->calls, *next; call != NULL; call = next) {
+        next = call->next;
+        call_free(call);
+    }
+    for (struct channel_request *request = channel->requests, *next; request != NULL; request = next) {
+        next = request->next;
+        free(request);
+    }
+    channel->calls = NULL;
+    channel->requests = NULL;
+}
+
+/* ---- what arrives ---- */
+
+bool telex_channel_expects_line(telex_channel *channel)
+{
+    if (!by_order(channel))
+        return false;
+    pthread_mutex_lock(&channel->link->out);
+    bool expected = channel->calls != NULL || channel->discard > 0;
+    pthread_mutex_unlock(&channel->link->out);
+    return expected;
+}
+
+static int own_bytes(telex_message *message)
+{
+    if (message->memory != NULL)
+        return 0;
+    struct telex_memory *memory = telex_memory_new(message->length);
+    if (memory == NULL)
+        return telex_say(-ENOMEM, "no memory for a reply of %zu bytes", message->length);
+    if (message->length > 0)
+        memcpy(memory->bytes, message->data, message->length);
+    message->memory = memory;
+    message->data = memory->bytes;
+    return 0;
+}
+
+/* The call that this reply answers, NULL if nobody waits for it any more. */
+static struct channel_call *answered(telex_channel *channel, const telex_message *reply)
+{
+    if (!by_order(channel))
+        return *find(channel, reply->request);
+    if (channel->discard > 0) {
+        channel->discard--;
+        return NULL;
+    }
+    return channel->calls;
+}
+
+void telex_channel_on_reply(telex_channel *channel, struct telex_arrival *arrival)
+{
+    struct telex_link *link = channel->link;
+    telex_message *reply = &arrival->message;
+    link->ops->take(link, reply, arrival->cost); /* into the hands of its call, or dropped: done with in either case */
+    pthread_mutex_lock(&link->out);
+    struct channel_call *call = answered(channel, reply);
+    if (call == NULL || call->result != -EAGAIN) {
+        channel->late++;
+        telex_memory_release(reply->memory);
+    } else {
+        call->result = own_bytes(reply);
+        reply->flags |= TELEX_IS_REPLY;
+        reply->request = call->number;
+        if (call->result == 0)
+            call->reply = *reply;
+        channel->received++;
+        channel->received_bytes += reply->length;
+    }
+    pthread_mutex_unlock(&link->out);
+    link->news++;
+}
+
+void telex_channel_on_fail(telex_channel *channel, const struct telex_arrival *arrival)
+{
+    static const int errors[] = {
+        [0] = -EREMOTEIO,
+        [TELEX_FAILURE_NO_HANDLER] = -ENOSYS,
+        [TELEX_FAILURE_FAILED] = -EREMOTEIO,
+        [TELEX_FAILURE_LIMIT] = -EDQUOT,
+        [TELEX_FAILURE_REFUSED] = -EACCES,
+        [TELEX_FAILURE_CANCELLED] = -ECANCELED,
+    };
+    pthread_mutex_lock(&channel->link->out);
+    struct channel_call *call = *find(channel, arrival->message.request);
+    if (call != NULL && call->result == -EAGAIN) {
+        call->result = errors[arrival->code < sizeof errors / sizeof *errors ? arrival->code : 0];
+        call->sentence = arrival->sentence_length > 0 ? strndup(arrival->sentence, arrival->sentence_length) : NULL;
+    } else {
+        channel->late++;
+    }
+    pthread_mutex_unlock(&channel->link->out);
+    channel->link->news++;
+}
+
+void telex_channel_on_cancel(telex_channel *channel, uint64_t number)
+{
+    pthread_mutex_lock(&channel->link->out);
+    for (struct channel_request *request = channel->requests; request != NULL; request = request->next)
+        if (request->number == number)
+            request->cancelled = true;
+    pthread_mutex_unlock(&channel->link->out);
+}
+
+/* ---- asking ---- */
+
+static int start(telex_channel *channel, telex_message *request, telex_time deadline)
+{
+    struct telex_put how = {.call = true};
+    int r = telex_channel_check(channel, request, &how);
+    if (r < 0)
+        return r;
+    if (by_order(channel)) {
+        pthread_mutex_lock(&channel->link->out);
+        bool outstanding = channel->calls != NULL;
+        pthread_mutex_unlock(&channel->link->out);
+        if (outstanding)
+            return telex_say(-EBUSY, "wire=%s allows one call at a time, and one is outstanding", channel->link->wire->name);
+    }
+    struct channel_call *call = calloc(1, sizeof *call);
+    if (call == NULL)
+        return telex_say(-ENOMEM, "no memory for a call");
+    call->result = -EAGAIN;
+    r = telex_channel_put(channel, request, &how, deadline, call);
+    if (r < 0) {
+        call_free(call);
+        return telex_channel_ended(channel, r);
+    }
+    return 0;
+}
+
+struct fetching {
+    uint64_t number; /* 0: any */
+    telex_message *ret_reply;
+    int result;
+};
+
+/* Takes the first finished call that is asked for out of the list. -ENOENT: there is none to wait for; -EAGAIN: none has finished. */
+static int fetch_finished(telex_channel *channel, uint64_t number, struct channel_call **ret_call)
+{
+    int r = -ENOENT;
+    struct channel_call **finished = NULL;
+    for (struct channel_call **at = &channel->calls; *at != NULL; at = &(*at)->next) {
+        if (number != 0 && (*at)->number != number)
+            continue;
+        r = -EAGAIN;
+        if ((*at)->result != -EAGAIN)
+            finished = at; /* the list is newest first: the last found is the oldest */
+    }
+    if (finished == NULL)
+        return r;
+    *ret_call = *finished;
+    *finished = (*finished)->next;
+    return 0;
+}
+
+static int try_finish(telex_channel *channel, void *with)
+{
+    struct fetching *fetching = with;
+    struct telex_link *link = channel->link;
+    struct channel_call *call = NULL;
+    int end = 0, r = -EAGAIN;
+    for (int round = 0; round < 2 && r == -EAGAIN && end >= 0; round++) { /* look, read, look again */
+        if (round > 0) {
+            pthread_mutex_lock(&link->in);
+            end = telex_channel_pump(channel);
+            pthread_mutex_unlock(&link->in);
+            end = end == -EAGAIN ? 0 : end;
+        }
+        pthread_mutex_lock(&link->out);
+        if (atomic_load_explicit(&link->blocked, memory_order_relaxed) && round > 0)
+            link->ops->push(link);
+        r = fetch_finished(channel, fetching->number, &call);
+        pthread_mutex_unlock(&link->out);
+    }
+    if (r == -EAGAIN && end < 0)
+        return end; /* no reply can come any more */
+    if (r < 0)
+        return r == -ENOENT ? telex_say(r, "request %llu is not outstanding", (unsigned long long)fetching->number) : r;
+    r = call->result;
+    if (r == 0)
+        telex_channel_set_message(fetching->ret_reply, &call->reply);
+    else
+        telex_say(r, "%s", call->sentence != NULL ? call->sentence : "the peer could not answer, and did not say why");
+    call->reply.memory = NULL;
+    call_free(call);
+    return r;
+}
+
+static int finish(telex_channel *channel, uint64_t number, telex_message *ret_reply, telex_time deadline)
+{
+    struct fetching fetching = {.number = number, .ret_reply = ret_reply};
+    int r = telex_channel_wait(channel, CHANNEL_SEND, deadline, try_finish, &fetching);
+    if (r == -EPIPE || r == -ECONNRESET || r == -EPROTO)
+        telex_say(r, "%s", channel->link->reason);
+    return r;
+}
+
+static int cancel(telex_channel *channel, uint64_t number)
+{
+    struct telex_link *link = channel->link;
+    pthread_mutex_lock(&link->out);
+    struct channel_call **at = find(channel, number), *call = *at;
+    if (call != NULL) {
+        *at = call->next;
+        if (by_order(channel) && call->result == -EAGAIN)
+            channel->discard++; /* its reply will come, and must not be taken for another's */
+        else if (call->result == -EAGAIN)
+            link->ops->tell(link, TELEX_ARRIVAL_CANCEL, number, 0, NULL);
+        call_free(call);
+    }
+    pthread_mutex_unlock(&link->out);
+    return call != NULL ? 0 : telex_say(-ENOENT, "request %llu is not outstanding", (unsigned long long)number);
+}
+
+int telex_call(telex_channel *channel, telex_message *request, telex_message *ret_reply, telex_time deadline)
+{
+    int r = telex_channel_enter(channel, CHANNEL_SEND);
+    if (r < 0)
+        return r;
+    r = start(channel, request, deadline);
+    if (r == 0) {
+        uint64_t number = request->number;
+        r = finish(channel, number, ret_reply, deadline);
+        if (r == -EAGAIN || r == -ETIMEDOUT || r == -EINTR || r == -EMFILE) {
+            int why = r == -ETIMEDOUT ? telex_say(r, "no reply came by the deadline") : r;
+            cancel(channel, number);
+            r = why;
+        }
+    }
+    return telex_channel_leave(channel, CHANNEL_SEND, r);
+}
+
+int telex_call_start(telex_channel *channel, telex_message *request, telex_time deadline)
+{
+    int r = telex_channel_enter(channel, CHANNEL_SEND);
+    return r < 0 ? r : telex_channel_leave(channel, CHANNEL_SEND, start(channel, request, deadline));
+}
+
+int telex_call_finish(telex_channel *channel, uint64_t number, telex_message *ret_reply, telex_time deadline)
+{
+    int r = telex_channel_enter(channel, CHANNEL_SEND);
+    return r < 0 ? r : telex_channel_leave(channel, CHANNEL_SEND, finish(channel, number, ret_reply, deadline));
+}
+
+int telex_call_cancel(telex_channel *channel, uint64_t number)
+{
+    int r = telex_channel_enter(channel, CHANNEL_SEND);
+    return r < 0 ? r : telex_channel_leave(channel, CHANNEL_SEND, cancel(channel, number));
+}
+
+/* ---- answering ---- */
+
+int telex_channel_add_request(telex_channel *channel, const telex_message *message)
+{
+    struct channel_request *request = malloc(sizeof *request);
+    if (request == NULL)
+        return telex_say(-ENOMEM, "no memory for a request");
+    pthread_mutex_lock(&channel->link->out);
+    *request = (struct channel_request){.next = channel->requests, .number = message->number, .lane = message->lane};
+    channel->requests = request;
+    /* Relaxed, here and below: see telex_channel_holds_back. */
+    atomic_fetch_add_explicit(&channel->request_count, 1, memory_order_relaxed);
+    pthread_mutex_unlock(&channel->link->out);
+    return 0;
+}
+
+static struct channel_request **find_request(telex_channel *channel, uint64_t number)
+{
+    struct channel_request **at = &channel->requests;
+    while (*at != NULL && (*at)->number != number)
+        at = &(*at)->next;
+    return at;
+}
+
+static int not_outstanding(uint64_t number)
+{
+    return telex_say(-ENOENT, "request %llu is not outstanding: it was answered before, or never came", (unsigned long long)number);
+}
+
+static bool has_request(telex_channel *channel, uint64_t number)
+{
+    pthread_mutex_lock(&channel->link->out);
+    bool has = *find_request(channel, number) != NULL;
+    pthread_mutex_unlock(&channel->link->out);
+    return has;
+}
+
+static void request_done(telex_channel *channel, uint64_t number)
+{
+    pthread_mutex_lock(&channel->link->out);
+    struct channel_request **at = find_request(channel, number), *request = *at;
+    if (request != NULL) {
+        *at = request->next;
+        free(request);
+        atomic_fetch_sub_explicit(&channel->request_count, 1, memory_order_relaxed);
+    }
+    pthread_mutex_unlock(&channel->link->out);
+    if (channel->line_calls)
+        telex_channel_wake(channel, CHANNEL_RECEIVE); /* the next line may come */
+}
+
+/* A reply is a send that answers: until it is admitted the request stays outstanding. */
+static int reply_by(telex_channel *channel, uint64_t number, telex_message *reply, unsigned flags, telex_time deadline)
+{
+    struct telex_put how = {.flags = flags, .request = number};
+    int r = has_request(channel, number) ? telex_channel_check(channel, reply, &how) : not_outstanding(number);
+    if (r == 0)
+        r = flags & TELEX_SYNC ? telex_channel_put_sync(channel, reply, &how, deadline)
+                               : telex_channel_put(channel, reply, &how, deadline, NULL);
+    if (r == 0)
+        request_done(channel, number);
+    return r < 0 ? telex_channel_ended(channel, r) : r;
+}
+
+int telex_reply(telex_channel *channel, const telex_message *request, telex_message *reply, unsigned flags, telex_time deadline)
+{
+    uint64_t number = request->number;
+    int r = telex_channel_enter(channel, CHANNEL_SEND);
+    if (r < 0)
+        return r;
+    uint8_t lane = reply->lane;
+    reply->lane = request->lane;
+    r = reply_by(channel, number, reply, flags, deadline);
+    if (r < 0)
+        reply->lane = lane;
+    return telex_channel_leave(channel, CHANNEL_SEND, r);
+}
+
+int telex_fail(telex_channel *channel, const telex_message *request, unsigned failure, const char *sentence)
+{
+    struct telex_link *link = channel->link;
+    if (failure < TELEX_FAILURE_NO_HANDLER || failure > TELEX_FAILURE_CANCELLED)
+        return telex_say(-EINVAL, "%u is no enum telex_failure", failure);
+    int r = telex_channel_enter(channel, CHANNEL_SEND);
+    if (r < 0)
+        return r;
+    if (!has_request(channel, request->number)) {
+        r = not_outstanding(request->number);
+    } else {
+        pthread_mutex_lock(&link->out);
+        r = link->ops->tell(link, TELEX_ARRIVAL_FAIL, request->number, failure, sentence);
+        pthread_mutex_unlock(&link->out);
+        if (r == 0)
+            request_done(channel, request->number);
+    }
+    return telex_channel_leave(channel, CHANNEL_SEND, r);
+}
+
+int telex_cancelled(telex_channel *channel, const telex_message *request)
+{
+    if (channel->generation != telex_generation())
+        return -ECHILD;
+    if (telex_channel_enter(channel, CHANNEL_RECEIVE) == 0) { /* the cancellation may lie unread */
+        pthread_mutex_lock(&channel->link->in);
+        telex_channel_pump(channel);
+        pthread_mutex_unlock(&channel->link->in);
+        telex_channel_leave(channel, CHANNEL_RECEIVE, 0);
+    }
+    pthread_mutex_lock(&channel->link->out);
+    const struct channel_request *at = *find_request(channel, request->number);
+    int r = at == NULL ? -ENOENT : at->cancelled;
+    pthread_mutex_unlock(&channel->link->out);
+    return r;
+}

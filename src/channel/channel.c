@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: MIT */
+/* The life of a channel: made from a dialed or accepted link, entered by one thread a direction, asked about, freed. */
+#include "channel/channel.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "os/clock.h"
+#include "os/event.h"
+#include "os/fork.h"
+
+int telex_channel_new(struct telex_link *link, const struct telex_settings *settings, telex_channel **ret_channel)
+{
+    telex_channel *channel = calloc(1, sizeof *channel);
+    if (channel == NULL) {
+        link->ops->free(link);
+        return telex_say(-ENOMEM, "no memory for a channel");
+    }
+    channel->link = link;
+    channel->generation = telex_generation();
+    channel->full = settings->full;
+    channel->inbox_last = &channel->inbox;
+    channel->watch.epoll = channel->watch.bell = -1;
+    atomic_init(&channel->baton, -1);
+    for (int direction = 0; direction < CHANNEL_DIRECTIONS; direction++) {
+        atomic_init(&channel->bell[direction], -1);
+        telex_waiter_init(&channel->waiter[direction], settings->wait);
+    }
+    link->ops->peer(link, &channel->peer);
+    *ret_channel = channel;
+    return 0;
+}
+
+void telex_channel_free(telex_channel *channel)
+{
+    if (channel->generation != telex_generation()) {
+        /* A forked child: the descriptors are closed already, their numbers may be somebody else's, and the locks may be held by
+           threads that do not exist here. Only the handle itself can be given back. */
+        free(channel);
+        return;
+    }
+    telex_channel_unwatch(channel);
+    for (int direction = 0; direction < CHANNEL_DIRECTIONS; direction++)
+        telex_shut(atomic_load(&channel->bell[direction]));
+    telex_channel_inbox_free(channel);
+    telex_channel_calls_free(channel);
+    channel->link->ops->free(channel->link);
+    free(channel);
+}
+
+int telex_channel_admit(telex_channel *channel, uint32_t code, const char *sentence)
+{
+    struct telex_link *link = channel->link;
+    pthread_mutex_lock(&link->in);
+    pthread_mutex_lock(&link->out);
+    int r = link->ops->admit(link, code, sentence);
+    pthread_mutex_unlock(&link->out);
+    pthread_mutex_unlock(&link->in);
+    return r;
+}
+
+/* ---- entering and leaving ---- */
+
+int telex_channel_enter(telex_channel *channel, enum channel_direction direction)
+{
+    if (channel->generation != telex_generation())
+        return telex_say(-ECHILD, "this channel is the parent process's; a child made by fork() must dial anew");
+    /* Acquire pairs with the release in leave: what the last thread of this direction wrote is seen by the next. */
+    if (atomic_exchange_explicit(&channel->busy[direction], true, memory_order_acquire))
+        return telex_say(-EBUSY, "another thread is %s on this channel", direction == CHANNEL_SEND ? "sending" : "receiving");
+    return 0;
+}
+
+int telex_channel_leave(telex_channel *channel, enum channel_direction direction, int result)
+{
+    if (direction == CHANNEL_SEND && atomic_load_explicit(&channel->link->blocked, memory_order_relaxed) &&
+        atomic_load(&channel->asleep[CHANNEL_RECEIVE]))
+        telex_channel_wake(channel, CHANNEL_RECEIVE); /* it sleeps for the link: it must now also wait for room */
+    if (channel->watch.epoll >= 0)
+        telex_channel_settle(channel);
+    if (result < 0 && result != -EAGAIN)
+        telex_said_about(channel);
+    atomic_store_explicit(&channel->busy[direction], false, memory_order_release);
+    return result;
+}
+
+const char *telex_reason(const telex_channel *channel)
+{
+    if (channel == NULL)
+        return telex_said();
+    const char *said = telex_said_of(channel);
+    if (said != NULL)
+        return said;
+    /* Written once, before any call answers with the end; a reader that comes earlier sees "". */
+    pthread_mutex_lock(&channel->link->reason_lock);
+    const char *reason = channel->link->reason;
+    pthread_mutex_unlock(&channel->link->reason_lock);
+    return reason;
+}
+
+/* ---- dialing ---- */
+
+static int wait_for_link(struct telex_link *link, int64_t deadline)
+{
+    pthread_mutex_lock(&link->in);
+    pthread_mutex_lock(&link->out);
+    int events = link->ops->arm(link, TELEX_ARM_IN | TELEX_ARM_OUT);
+    pthread_mutex_unlock(&link->out);
+    pthread_mutex_unlock(&link->in);
+    struct pollfd fd = {.fd = link->ops->descriptor(link), .events = (short)(events < 0 ? 0 : events)};
+    int r = events < 0 ? 1 : telex_poll(&fd, 1, deadline);
+    if (r == -EINTR)
+        return telex_say(r, "a signal ended the wait for the peer's greeting");
+    if (r == 0)
+        return deadline == TELEX_NOW ? -EAGAIN : telex_say(-ETIMEDOUT, "the peer did not greet by the deadline");
+    return r < 0 ? r : 0;
+}
+
+static int greet(struct telex_link *link, int64_t deadline)
+{
+    for (;;) {
+        pthread_mutex_lock(&link->in);
+        pthread_mutex_lock(&link->out);
+        int r = link->ops->greet(link);
+        pthread_mutex_unlock(&link->out);
+        pthread_mutex_unlock(&link->in);
+        if (r != -EAGAIN)
+            return r;
+        r = wait_for_link(link, deadline);
+        if (r < 0)
+            return r;
+    }
+}
+
+/* A server that refuses a peer greets it and says goodbye in one breath: then dialing has failed. */
+static int refused(telex_channel *channel)
+{
+    struct telex_link *link = channel->link;
+    if (!(link->wire->can & TELEX_CAN_GREET))
+        return 0;
+    pthread_mutex_lock(&link->in);
+    int r = telex_channel_pump(channel);
+    pthread_mutex_unlock(&link->in);
+    if (r != -ECONNREFUSED && r != -EPROTONOSUPPORT)
+        return 0;
+    return telex_say(r, "%s", link->reason);
+}
+
+int telex_dial(const char *address, const telex_options *options, telex_time deadline, telex_channel **ret_channel)
+{
+    struct telex_address parsed;
+    int r = telex_address_parse(address, options, &parsed);
+    const struct telex_medium *medium = r < 0 ? NULL : telex_medium_of(&parsed);
+    if (medium == NULL)
+        return -EINVAL;
+    struct telex_link *link;
+    r = medium->dial(medium, &parsed, deadline, &link);
+    if (r < 0)
+        return r;
+    r = greet(link, deadline);
+    if (r < 0) {
+        link->ops->free(link);
+        return r;
+    }
+    telex_channel *channel;
+    r = telex_channel_new(link, &parsed.settings, &channel);
+    if (r < 0)
+        return r;
+    r = refused(channel);
+    if (r < 0) {
+        telex_channel_free(channel);
+        return r;
+    }
+    *ret_channel = channel;
+    return 0;
+}
+
+/* ---- asking ---- */
+
+int telex_peer_of(telex_channel *channel, telex_peer *ret_peer)
+{
+    if (channel->generation != telex_generation())
+        return -ECHILD;
+    if (ret_peer->size < sizeof *ret_peer)
+        return telex_say(-EINVAL, "telex_peer.size must be set to sizeof(telex_peer)");
+    *ret_peer = (telex_peer){
+        .size = sizeof *ret_peer,
+        .pid = channel->peer.pid,
+        .uid = channel->peer.uid,
+        .gid = channel->peer.gid,
+        .address = channel->peer.address,
+        .program = channel->link->program,
+    };
+    memcpy(ret_peer->life, channel->link->life, sizeof ret_peer->life);
+    return 0;
+}
+
+int telex_counters_of(telex_channel *channel, telex_counters *ret_counters)
+{
+    if (channel->generation != telex_generation())
+        return -ECHILD;
+    if (ret_counters->size < sizeof *ret_counters)
+        return telex_say(-EINVAL, "telex_counters.size must be set to sizeof(telex_counters)");
+    struct telex_link *link = channel->link;
+    telex_counters counters = {.size = sizeof counters};
+    pthread_mutex_lock(&link->in);
+    pthread_mutex_lock(&link->out);
+    link->ops->count(link, &counters);
+    counters.dropped += channel->dropped;
+    counters.received = channel->received;
+    counters.received_bytes = channel->received_bytes;
+    counters.late = channel->late;
+    pthread_mutex_unlock(&link->out);
+    pthread_mutex_unlock(&link->in);
+    for (int direction = 0; direction < CHANNEL_DIRECTIONS; direction++) {
+        counters.sleeps += atomic_load_explicit(&channel->waiter[direction].sleeps, memory_order_relaxed);
+        counters.tries += atomic_load_explicit(&channel->waiter[direction].tries, memory_order_relaxed);
+    }
+    *ret_counters = counters;
+    return 0;
+}
+
+int64_t telex_max(telex_channel *channel)
+{
+    return channel->generation != telex_generation() ? -ECHILD : (int64_t)channel->link->max;
+}
+
+void telex_set_user(telex_channel *channel, void *user)
+{
+    channel->user = user;
+}
+
+void *telex_user(const telex_channel *channel)
+{
+    return channel->user;
+}
+
+const char *telex_version(void)
+{
+#define TEXT_OF(number) #number
+#define VERSION(major, minor, patch) TEXT_OF(major) "." TEXT_OF(minor) "." TEXT_OF(patch)
+    return VERSION(TELEX_VERSION_MAJOR, TELEX_VERSION_MINOR, TELEX_VERSION_PATCH);
+}
+
+telex_time telex_now(void)
+{
+    return telex_clock();
+}
+
+telex_time telex_after(int64_t ns)
+{
+    int64_t now = telex_clock();
+    if (ns >= 0 && now > TELEX_NEVER - ns)
+        return TELEX_NEVER;
+    return now + ns > 0 ? now + ns : 1;
+}

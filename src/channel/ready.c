@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Readiness for poll loops: telex_fd, and what a server watches. The link's descriptor is watched for what arm() says, so for room
+ * only while bytes wait that the medium did not take. Work that no descriptor shows (decoded messages, whole frames in the input
+ * buffer, the end) is told through `tell`. Both are settled at the end of each call on the channel, and only changes cost a system call.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "channel/channel.h"
+#include "os/event.h"
+#include "os/fork.h"
+
+_Static_assert(EPOLLIN == POLLIN && EPOLLOUT == POLLOUT, "arm() speaks poll, the kernel's epoll has the same bits");
+
+void telex_channel_settle(telex_channel *channel)
+{
+    struct telex_link *link = channel->link;
+    struct channel_watch *watch = &channel->watch;
+    pthread_mutex_lock(&link->in);
+    pthread_mutex_lock(&link->out);
+    bool holds_back = telex_channel_holds_back(channel);
+    bool reads = !holds_back && telex_channel_may_pump(channel);
+    int events = link->ops->arm(link, reads ? TELEX_ARM_IN | TELEX_ARM_OUT : TELEX_ARM_OUT);
+    bool ready = events < 0 || (channel->inbox != NULL && !holds_back);
+    if (events < 0)
+        events = link->ops->arm(link, TELEX_ARM_OUT);
+    if (!reads)
+        events &= ~POLLIN;
+    if (watch->epoll >= 0 && (uint32_t)events != watch->events) {
+        struct epoll_event event = {.events = (uint32_t)events, .data.ptr = watch->tag};
+        epoll_ctl(watch->epoll, EPOLL_CTL_MOD, link->ops->descriptor(link), &event);
+        watch->events = (uint32_t)events;
+    }
+    bool changed = watch->epoll >= 0 && ready != watch->ready;
+    watch->ready = ready;
+    if (changed)
+        watch->tell(channel, ready);
+    pthread_mutex_unlock(&link->out);
+    pthread_mutex_unlock(&link->in);
+}
+
+static void tell_bell(telex_channel *channel, bool ready)
+{
+    if (ready)
+        telex_event_ring(channel->watch.bell);
+    else
+        telex_event_clear(channel->watch.bell);
+}
+
+int telex_channel_watch(telex_channel *channel, int epoll, void *tag, void (*tell)(telex_channel *, bool))
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = tag};
+    if (epoll_ctl(epoll, EPOLL_CTL_ADD, channel->link->ops->descriptor(channel->link), &event) < 0)
+        return telex_say(-errno, "the channel cannot be watched: out of memory or of watches");
+    pthread_mutex_lock(&channel->link->in);
+    channel->watch.tag = tag;
+    channel->watch.tell = tell;
+    channel->watch.events = EPOLLIN;
+    channel->watch.epoll = epoll;
+    pthread_mutex_unlock(&channel->link->in);
+    return 0;
+}
+
+void telex_channel_unwatch(telex_channel *channel)
+{
+    struct channel_watch *watch = &channel->watch;
+    if (watch->epoll < 0)
+        return;
+    epoll_ctl(watch->epoll, EPOLL_CTL_DEL, channel->link->ops->descriptor(channel->link), NULL);
+    if (watch->bell >= 0) { /* telex_fd's own */
+        telex_shut(watch->bell);
+        telex_shut(watch->epoll);
+    }
+    watch->epoll = watch->bell = -1;
+}
+
+static int make_descriptor(telex_channel *channel)
+{
+    int epoll = epoll_create1(EPOLL_CLOEXEC);
+    epoll = telex_own(epoll < 0 ? -errno : epoll);
+    int bell = epoll < 0 ? epoll : telex_event_new();
+    struct epoll_event event = {.events = EPOLLIN};
+    if (bell < 0 || epoll_ctl(epoll, EPOLL_CTL_ADD, bell, &event) < 0) {
+        int r = telex_say(bell < 0 ? bell : -errno, "no descriptor to wait on: this process is at its limit of open files");
+        telex_shut(bell);
+        telex_shut(epoll);
+        return r;
+    }
+    channel->watch.bell = bell;
+    int r = telex_channel_watch(channel, epoll, NULL, tell_bell);
+    if (r < 0) {
+        channel->watch.bell = -1;
+        telex_shut(bell);
+        telex_shut(epoll);
+        return r;
+    }
+    return 0;
+}
+
+int telex_fd(telex_channel *channel)
+{
+    int r = telex_channel_enter(channel, CHANNEL_RECEIVE);
+    if (r < 0)
+        return r;
+    if (channel->watch.epoll < 0)
+        r = make_descriptor(channel);
+    else if (channel->watch.bell < 0)
+        r = telex_say(-EOPNOTSUPP, "this channel is a server's; its descriptor is telex_server_fd()");
+    return telex_channel_leave(channel, CHANNEL_RECEIVE, r < 0 ? r : channel->watch.epoll);
+}

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Waiting, once for every call and every medium: try, try again for a while (waiter.h), sleep, until the deadline, an interrupt or a
+ * signal.
+ *
+ * No wake-up is lost. A sleeper (1) reads `events`, (2) tries, (3) sets `asleep`, (4) reads `events` and `interrupted` again, (5) polls. Whoever
+ * changes something (a) changes it under its lock, (b) raises `events`, (c) reads `asleep` and rings. All of these are sequentially
+ * consistent: were (4) before (b) and (c) before (3) in that order, then (3) would precede (4) and (b) precede (c), a cycle. So either
+ * the sleeper sees the event or the waker sees the sleeper.
+ *
+ * The baton. Of two sleeping threads one polls the link's descriptor, the other its bell only. Who held the baton and leaves the wait
+ * rings the other, which then takes the baton over.
+ */
+#include <errno.h>
+#include <poll.h>
+
+#include "channel/channel.h"
+#include "os/clock.h"
+#include "os/event.h"
+#include "os/fork.h"
+
+enum { BATON_FREE = -1 };
+
+void telex_channel_wake(telex_channel *channel, enum channel_direction direction)
+{
+    atomic_fetch_add(&channel->events, 1);
+    if (atomic_load(&channel->asleep[direction]))
+        telex_event_ring(atomic_load(&channel->bell[direction]));
+}
+
+void telex_channel_spread_news(telex_channel *channel)
+{
+    if (channel->link->news == channel->seen_news)
+        return;
+    channel->seen_news = channel->link->news;
+    telex_channel_wake(channel, CHANNEL_SEND);
+}
+
+int telex_interrupt(telex_channel *channel)
+{
+    if (channel->generation != telex_generation())
+        return -ECHILD;
+    for (int direction = 0; direction < CHANNEL_DIRECTIONS; direction++) {
+        atomic_store(&channel->interrupted[direction], true);
+        if (atomic_load(&channel->asleep[direction])) /* its bell was made before it fell asleep */
+            telex_event_ring(atomic_load(&channel->bell[direction]));
+    }
+    return 0;
+}
+
+static int make_bell(telex_channel *channel, enum channel_direction direction)
+{
+    if (atomic_load(&channel->bell[direction]) >= 0)
+        return 0;
+    int bell = telex_event_new();
+    if (bell < 0)
+        return telex_say(bell, "no descriptor for sleeping: this process is at its limit of open files");
+    atomic_store(&channel->bell[direction], bell);
+    return 0;
+}
+
+/* What the sleeper must poll for; -1: there is work now. */
+static int arm(telex_channel *channel, enum channel_direction direction)
+{
+    struct telex_link *link = channel->link;
+    pthread_mutex_lock(&link->in);
+    if (direction == CHANNEL_RECEIVE)
+        link->ops->report(link);
+    unsigned directions = TELEX_ARM_OUT;
+    if (link->in_end == 0 && telex_channel_may_pump(channel) && !(direction == CHANNEL_RECEIVE && telex_channel_holds_back(channel)))
+        directions |= TELEX_ARM_IN;
+    pthread_mutex_lock(&link->out);
+    int events = link->ops->arm(link, directions);
+    pthread_mutex_unlock(&link->out);
+    pthread_mutex_unlock(&link->in);
+    return events;
+}
+
+static int sleep_once(telex_channel *channel, enum channel_direction direction, telex_time deadline, unsigned events, bool *held)
+{
+    int r = make_bell(channel, direction);
+    if (r < 0)
+        return r;
+    int free_baton = BATON_FREE;
+    bool baton = atomic_compare_exchange_strong(&channel->baton, &free_baton, (int)direction);
+    *held = *held || baton;
+    struct pollfd fds[2] = {{.fd = atomic_load(&channel->bell[direction]), .events = POLLIN}};
+    unsigned count = 1;
+    atomic_store(&channel->asleep[direction], true);
+    bool changed = atomic_load(&channel->events) != events || atomic_load(&channel->interrupted[direction]);
+    if (baton && !changed) {
+        int wanted = arm(channel, direction);
+        changed = wanted < 0;
+        fds[count++] = (struct pollfd){.fd = channel->link->ops->descriptor(channel->link), .events = (short)wanted};
+        if (wanted == 0)
+            count--; /* nothing to be had from the medium; polling it would only show its end again and again */
+    }
+    if (!changed)
+        r = telex_poll(fds, count, deadline);
+    atomic_store(&channel->asleep[direction], false);
+    if (baton)
+        atomic_store(&channel->baton, BATON_FREE);
+    if (fds[0].revents != 0)
+        telex_event_clear(fds[0].fd);
+    return r < 0 ? r : 0;
+}
+
+static bool interrupted(telex_channel *channel, enum channel_direction direction)
+{
+    /* Relaxed: only a look, so that the common case writes nothing; the exchange decides. */
+    return atomic_load_explicit(&channel->interrupted[direction], memory_order_relaxed) &&
+           atomic_exchange(&channel->interrupted[direction], false);
+}
+
+static int wait_longer(telex_channel *channel, enum channel_direction direction, telex_time deadline, channel_try *try, void *with,
+                       bool *held)
+{
+    struct telex_pause pause;
+    telex_pause_begin(&pause, &channel->waiter[direction]);
+    for (bool over = false;;) {
+        if (interrupted(channel, direction))
+            return telex_say(-EINTR, "the wait was interrupted");
+        unsigned events = atomic_load(&channel->events);
+        int r = try(channel, with);
+        if (r != -EAGAIN) {
+            telex_pause_won(&pause);
+            return r;
+        }
+        if (over)
+            return telex_say(-ETIMEDOUT, "the deadline passed");
+        int64_t now = telex_clock();
+        if (now < deadline && telex_pause_again(&pause, now))
+            continue;
+        if (now < deadline)
+            r = sleep_once(channel, direction, deadline, events, held);
+        if (r < 0 && r != -EAGAIN)
+            return r == -EINTR ? telex_say(r, "a signal ended the wait") : r;
+        over = now >= deadline;
+    }
+}
+
+int telex_channel_wait(telex_channel *channel, enum channel_direction direction, telex_time deadline, channel_try *try, void *with)
+{
+    int r = try(channel, with);
+    if (r != -EAGAIN || deadline == TELEX_NOW)
+        return r;
+    bool held = false;
+    r = wait_longer(channel, direction, deadline, try, with, &held);
+    enum channel_direction other = direction == CHANNEL_SEND ? CHANNEL_RECEIVE : CHANNEL_SEND;
+    if (held && atomic_load(&channel->asleep[other])) /* it may rely on the baton that this thread held */
+        telex_channel_wake(channel, other);
+    return r;
+}
