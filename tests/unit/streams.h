@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: MIT */
+/* Byte streams for tests: both ends of one in this process, without framing. */
+#ifndef TESTS_UNIT_STREAMS_H
+#define TESTS_UNIT_STREAMS_H
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/reason.h"
+#include "medium/stream/bytes.h"
+#include "os/clock.h"
+#include "os/fork.h"
+
+enum { MS = 1000000 };
+
+struct streams {
+    struct telex_bytes_port *port;
+    struct telex_bytes *dialed, *accepted;
+};
+
+static inline const struct telex_bytes_medium *streams_medium(const char *text, struct telex_address *ret_address)
+{
+    if (telex_address_parse(text, NULL, ret_address) < 0)
+        fail_msg("%s: %s", text, telex_said());
+    if (ret_address->faulty)
+        return &telex_bytes_fault;
+    return strcmp(ret_address->scheme, "unix") == 0 ? &telex_bytes_unix : &telex_bytes_tcp;
+}
+
+static inline int streams_listen(const char *text, struct telex_bytes_port **ret_port)
+{
+    struct telex_address address;
+    return streams_medium(text, &address)->listen(&address, ret_port);
+}
+
+static inline int streams_dial(const char *text, int64_t deadline, struct telex_bytes **ret_bytes)
+{
+    struct telex_address address;
+    return streams_medium(text, &address)->dial(&address, deadline, ret_bytes);
+}
+
+static inline int64_t streams_soon(void)
+{
+    return telex_clock() + (int64_t)5000 * MS;
+}
+
+/* Waits until `fd` is ready for `events`. */
+static inline void streams_ready(int fd, short events)
+{
+    struct pollfd poll = {.fd = fd, .events = events};
+    assert_int_equal(telex_poll(&poll, 1, streams_soon()), 1);
+}
+
+static inline struct telex_bytes *streams_accept(struct telex_bytes_port *port)
+{
+    struct telex_bytes *bytes;
+    streams_ready(port->ops->descriptor(port), POLLIN);
+    int error = port->ops->accept(port, &bytes);
+    if (error < 0)
+        fail_msg("accept: %s", telex_said());
+    return bytes;
+}
+
+/* `dial`: options for the dialing side's address, "" for none; it follows the listener's real address. */
+static inline struct streams streams_new(const char *listen, const char *dial)
+{
+    struct streams streams;
+    char text[512];
+    if (streams_listen(listen, &streams.port) < 0)
+        fail_msg("%s: %s", listen, telex_said());
+    snprintf(text, sizeof text, "%s%s%s", strncmp(dial, "?fault", 6) == 0 ? "fault+" : "", streams.port->ops->address(streams.port), dial);
+    if (streams_dial(text, streams_soon(), &streams.dialed) < 0)
+        fail_msg("%s: %s", text, telex_said());
+    streams.accepted = streams_accept(streams.port);
+    return streams;
+}
+
+static inline void streams_free(struct streams *streams)
+{
+    if (streams->dialed != NULL)
+        streams->dialed->ops->close(streams->dialed);
+    if (streams->accepted != NULL)
+        streams->accepted->ops->close(streams->accepted);
+    streams->port->ops->close(streams->port);
+}
+
+static inline ssize_t streams_write(struct telex_bytes *bytes, const void *data, size_t length)
+{
+    return bytes->ops->write(bytes, &(struct iovec){(void *)data, length}, 1, NULL, 0);
+}
+
+static inline ssize_t streams_read(struct telex_bytes *bytes, void *data, size_t length)
+{
+    return bytes->ops->read(bytes, &(struct iovec){data, length}, 1, NULL, NULL);
+}
+
+/* Reads exactly `length` bytes, waiting for them. */
+static inline void streams_expect(struct telex_bytes *bytes, const void *expected, size_t length)
+{
+    char data[256];
+    assert_true(length <= sizeof data);
+    for (size_t at = 0; at < length;) {
+        streams_ready(bytes->ops->descriptor(bytes), POLLIN);
+        ssize_t got = streams_read(bytes, data + at, length - at);
+        if (got == -EAGAIN)
+            continue;
+        if (got <= 0)
+            fail_msg("read: %zd, %s", got, telex_said());
+        at += (size_t)got;
+    }
+    assert_memory_equal(data, expected, length);
+}
+
+#endif
