@@ -136,7 +136,7 @@ typedef struct telex_options {
     uint32_t wait;        /* wait=: enum telex_wait */
     uint32_t full;        /* full=: wait, fail, drop-newest, drop-oldest (enum telex_full) */
     uint32_t mode;        /* mode=: permission bits of a path that is listened at; 0600 */
-    uint32_t descriptors; /* descriptors=: most descriptors accepted with one message (unix); 16 */
+    uint32_t descriptors; /* descriptors=: most descriptors accepted with one message (unix), up to 64; 0: none */
     uint32_t pending;     /* pending=: most peers that may be greeting at a listener at a time; 1,024 */
     uint32_t reserved;    /* zero */
     const char *program;  /* program=: the name told to the peer; default: that of the executable */

@@ -24,11 +24,12 @@ int telex_channel_new(struct telex_link *link, const struct telex_settings *sett
     channel->inbox_last = &channel->inbox;
     channel->watch.epoll = channel->watch.bell = -1;
     atomic_init(&channel->baton, -1);
+    link->ops->peer(link, &channel->peer);
+    int64_t peer = channel->peer.pid >= 0 ? channel->peer.pid : link->pid;
     for (int direction = 0; direction < CHANNEL_DIRECTIONS; direction++) {
         atomic_init(&channel->bell[direction], -1);
-        telex_waiter_init(&channel->waiter[direction], settings->wait);
+        telex_waiter_init(&channel->waiter[direction], settings->wait, peer);
     }
-    link->ops->peer(link, &channel->peer);
     *ret_channel = channel;
     return 0;
 }
@@ -70,6 +71,8 @@ int telex_channel_enter(telex_channel *channel, enum channel_direction direction
     /* Acquire pairs with the release in leave: what the last thread of this direction wrote is seen by the next. */
     if (atomic_exchange_explicit(&channel->busy[direction], true, memory_order_acquire))
         return telex_say(-EBUSY, "another thread is %s on this channel", direction == CHANNEL_SEND ? "sending" : "receiving");
+    /* Relaxed: compared with the own thread only; who else came in between is seen by the next doze at the latest. */
+    atomic_store_explicit(&channel->user_thread[direction], pthread_self(), memory_order_relaxed);
     return 0;
 }
 

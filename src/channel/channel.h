@@ -56,6 +56,7 @@ struct telex_channel {
     unsigned generation;
     enum telex_full full;
     atomic_bool busy[CHANNEL_DIRECTIONS];
+    _Atomic(pthread_t) user_thread[CHANNEL_DIRECTIONS]; /* who last used the direction; 0: nobody yet */
 
     /* ---- link->in ---- */
     struct channel_entry *inbox, **inbox_last;

@@ -19,7 +19,10 @@
 #include "os/event.h"
 #include "os/fork.h"
 
-enum { BATON_FREE = -1 };
+enum {
+    BATON_FREE = -1,
+    DOZE_FROM_NS = 20000000, /* a nearer deadline might be slept through: dozing ends by the kernel's ticks */
+};
 
 void telex_channel_wake(telex_channel *channel, enum channel_direction direction)
 {
@@ -76,6 +79,40 @@ static int arm(telex_channel *channel, enum channel_direction direction)
     return events;
 }
 
+static bool interrupted(telex_channel *channel, enum channel_direction direction)
+{
+    /* Relaxed: only a look, so that the common case writes nothing; the exchange decides. */
+    return atomic_load_explicit(&channel->interrupted[direction], memory_order_relaxed) &&
+           atomic_exchange(&channel->interrupted[direction], false);
+}
+
+/* Whether this thread is the only one that uses the channel, so that nobody needs the lock or a bell while it sleeps in the medium. */
+static bool alone(telex_channel *channel, enum channel_direction direction)
+{
+    enum channel_direction other = direction == CHANNEL_SEND ? CHANNEL_RECEIVE : CHANNEL_SEND;
+    pthread_t user = atomic_load_explicit(&channel->user_thread[other], memory_order_relaxed);
+    return user == 0 || pthread_equal(user, pthread_self());
+}
+
+/*
+ * The first, short part of a sleep: in the medium's own read. An interrupt from another thread is noticed at its end (some ms); a signal ends
+ * it at once. -EOPNOTSUPP: sleep the other way.
+ */
+static int doze(telex_channel *channel, enum channel_direction direction, telex_time left)
+{
+    struct telex_link *link = channel->link;
+    if (link->ops->doze == NULL || left < DOZE_FROM_NS || !alone(channel, direction) ||
+        atomic_load_explicit(&link->blocked, memory_order_relaxed) || !telex_channel_may_pump(channel) ||
+        (direction == CHANNEL_RECEIVE && telex_channel_holds_back(channel)))
+        return -EOPNOTSUPP;
+    pthread_mutex_lock(&link->in);
+    if (direction == CHANNEL_RECEIVE)
+        link->ops->report(link);
+    int r = link->ops->doze(link);
+    pthread_mutex_unlock(&link->in);
+    return r;
+}
+
 static int sleep_once(telex_channel *channel, enum channel_direction direction, telex_time deadline, unsigned events, bool *held)
 {
     int r = make_bell(channel, direction);
@@ -105,17 +142,11 @@ static int sleep_once(telex_channel *channel, enum channel_direction direction, 
     return r < 0 ? r : 0;
 }
 
-static bool interrupted(telex_channel *channel, enum channel_direction direction)
-{
-    /* Relaxed: only a look, so that the common case writes nothing; the exchange decides. */
-    return atomic_load_explicit(&channel->interrupted[direction], memory_order_relaxed) &&
-           atomic_exchange(&channel->interrupted[direction], false);
-}
-
 static int wait_longer(telex_channel *channel, enum channel_direction direction, telex_time deadline, channel_try *try, void *with,
                        bool *held)
 {
     struct telex_pause pause;
+    bool dozed = false;
     telex_pause_begin(&pause, &channel->waiter[direction]);
     for (bool over = false;;) {
         if (interrupted(channel, direction))
@@ -131,10 +162,18 @@ static int wait_longer(telex_channel *channel, enum channel_direction direction,
         int64_t now = telex_clock();
         if (now < deadline && telex_pause_again(&pause, now))
             continue;
-        if (now < deadline)
-            r = sleep_once(channel, direction, deadline, events, held);
+        if (now < deadline) {
+            r = dozed ? -EOPNOTSUPP : doze(channel, direction, deadline - now);
+            dozed = true;
+            if (r == -EOPNOTSUPP)
+                r = sleep_once(channel, direction, deadline, events, held);
+        }
+        if (r == -EINTR) { /* the signal's handler may have interrupted us, too: that was this wait's end */
+            interrupted(channel, direction);
+            return telex_say(r, "a signal ended the wait");
+        }
         if (r < 0 && r != -EAGAIN)
-            return r == -EINTR ? telex_say(r, "a signal ended the wait") : r;
+            return r;
         over = now >= deadline;
     }
 }

@@ -10,9 +10,9 @@ enum {
     WINS_TO_FORGIVE = 16,
 };
 
-void telex_waiter_init(struct telex_waiter *waiter, enum telex_wait mode)
+void telex_waiter_init(struct telex_waiter *waiter, enum telex_wait mode, int64_t peer)
 {
-    *waiter = (struct telex_waiter){.mode = telex_cores() > 1 ? mode : TELEX_WAIT_BLOCK, .penalty = 1};
+    *waiter = (struct telex_waiter){.mode = telex_cores(peer) > 1 ? mode : TELEX_WAIT_BLOCK, .penalty = 1};
 }
 
 void telex_pause_begin(struct telex_pause *pause, struct telex_waiter *waiter)

@@ -30,7 +30,8 @@ struct telex_pause { /* one wait */
     bool trying;
 };
 
-void telex_waiter_init(struct telex_waiter *waiter, enum telex_wait mode);
+/* `peer`: the process that is waited for, -1 if not known. Where it and this thread have one core between them, trying again would only keep it from running. */
+void telex_waiter_init(struct telex_waiter *waiter, enum telex_wait mode, int64_t peer);
 
 /* A wait begins. */
 void telex_pause_begin(struct telex_pause *pause, struct telex_waiter *waiter);

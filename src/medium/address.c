@@ -69,7 +69,7 @@ static const struct option table[] = {
     {"wait",        CHOICE,   PLACES(wait, wait),               TELEX_WAIT_ADAPTIVE, TELEX_WAIT_BLOCK, TELEX_WAIT_ADAPTIVE, waits},
     {"full",        CHOICE,   PLACES(full, full),               TELEX_FULL_WAIT, TELEX_FULL_DROP_OLDEST, TELEX_FULL_WAIT, fulls},
     {"mode",        OCTAL,    PLACES(mode, mode),               0, 0777, 0600, NULL},
-    {"descriptors", COUNT,    PLACES(descriptors, descriptors), 0, 64, 16, NULL},
+    {"descriptors", COUNT,    PLACES(descriptors, descriptors), 0, 64, 0, NULL},
     {"pending",     COUNT,    PLACES(pending, pending),         1, MIB, 1024, NULL},
     {"program",     TEXT,     PLACES(program, program),         0, 0, 0, NULL},
     {"fault",       TEXT,     PLACES(fault, fault),             0, 0, 0, NULL},

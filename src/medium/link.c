@@ -11,6 +11,7 @@ void telex_link_init(struct telex_link *link, const struct telex_link_ops *ops, 
     link->ops = ops;
     link->wire = wire;
     link->fixed = UINT64_MAX;
+    link->pid = -1;
     pthread_mutex_init(&link->in, NULL);
     pthread_mutex_init(&link->out, NULL);
     pthread_mutex_init(&link->reason_lock, NULL);

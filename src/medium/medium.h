@@ -99,6 +99,11 @@ struct telex_link_ops {
     void (*report)(struct telex_link *link);
     /* [in out] Returns the poll(2) events that a sleeper must wait for on `descriptor`; -1: there is work now. */
     int (*arm)(struct telex_link *link, unsigned directions);
+    /*
+     * [in] Sleeps in the medium itself until something arrives, some milliseconds at most: 0, or -EINTR when a signal came. No bell ends it, and `in` is
+     * held meanwhile: only for a channel that one thread uses. -EOPNOTSUPP: the medium cannot, or there is work already. May be NULL.
+     */
+    int (*doze)(struct telex_link *link);
     /* [in out] Gives back buffers that hold nothing. */
     void (*rest)(struct telex_link *link);
 
@@ -121,6 +126,7 @@ struct telex_link {
     int in_end, out_end;           /* [in], [out] 0, or the error that the direction has ended with */
     unsigned char life[16];
     char program[64];              /* the peer's */
+    int64_t pid;                   /* the peer's own word; -1: none. A hint, nothing to trust */
     pthread_mutex_t reason_lock;   /* guards `reason`: both sides may end the link */
     char reason[TELEX_REASON_SIZE]; /* why the link ended; set once */
 };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Facts about this process and machine, as the kernel tells them. */
 #include <errno.h>
+#include <limits.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -14,18 +15,34 @@
 
 enum { MOST_CORES = 1 << 20 }; /* where the search for the size of the kernel's mask ends */
 
-unsigned telex_cores(void)
+/* Adds the cores of `process` (0: this thread) to `set`. 0 or -errno. */
+static int add_cores(pid_t process, cpu_set_t *set, cpu_set_t *one, size_t bytes)
+{
+    CPU_ZERO_S(bytes, one);
+    if (sched_getaffinity(process, bytes, one) < 0)
+        return -errno;
+    CPU_OR_S(bytes, set, set, one);
+    return 0;
+}
+
+unsigned telex_cores(int64_t other)
 {
     for (unsigned size = CPU_SETSIZE; size <= MOST_CORES; size *= 2) {
-        cpu_set_t *set = CPU_ALLOC(size);
-        if (set == NULL)
-            break;
-        int error = sched_getaffinity(0, CPU_ALLOC_SIZE(size), set) < 0 ? errno : 0;
-        int count = error == 0 ? CPU_COUNT_S(CPU_ALLOC_SIZE(size), set) : 0;
+        size_t bytes = CPU_ALLOC_SIZE(size);
+        cpu_set_t *set = CPU_ALLOC(size), *one = CPU_ALLOC(size);
+        int r = -ENOMEM, count = 0;
+        if (set != NULL && one != NULL) {
+            CPU_ZERO_S(bytes, set);
+            r = add_cores(0, set, one, bytes);
+            if (r == 0 && other > 0 && other <= INT_MAX)
+                add_cores((pid_t)other, set, one, bytes); /* gone, or not of this host: then it adds none */
+            count = CPU_COUNT_S(bytes, set);
+        }
         CPU_FREE(set);
-        if (error == 0)
+        CPU_FREE(one);
+        if (r == 0)
             return count > 0 ? (unsigned)count : 1;
-        if (error != EINVAL) /* EINVAL: the kernel's mask is longer */
+        if (r != -EINVAL) /* EINVAL: the kernel's mask is longer */
             break;
     }
     return 1;

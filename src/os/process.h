@@ -4,8 +4,10 @@
 #define TELEX_OS_PROCESS_H
 
 #include <stddef.h>
+#include <stdint.h>
 
-unsigned telex_cores(void);                     /* how many cores this thread may run on; at least 1 */
+/* How many cores this thread and process `other` (-1: nobody) may run on between them; at least 1. */
+unsigned telex_cores(int64_t other);
 int telex_random(void *bytes, size_t length);   /* 0 or -errno (getrandom) */
 const unsigned char *telex_life(void);          /* 16 random bytes, one value for each life of a process (anew after fork) */
 const char *telex_program(void);                /* the executable's short name; static memory */

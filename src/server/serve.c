@@ -239,6 +239,8 @@ static void welcome(telex_server *server, telex_channel *channel)
         return;
     }
     at->told_open = true;
+    if (server->waiter.mode == TELEX_WAIT_BLOCK && channel->waiter[CHANNEL_RECEIVE].mode == TELEX_WAIT_ADAPTIVE)
+        server->waiter.mode = TELEX_WAIT_ADAPTIVE; /* this server has one core, but its peers have others */
     telex_channel_admit(channel, 0, NULL);
     serve_channel(at); /* its first message may be there already */
     if (!at->gone)

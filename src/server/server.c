@@ -28,7 +28,7 @@ int telex_server_new(const telex_handlers *handlers, const telex_server_options 
     server->user = user;
     server->generation = telex_generation();
     server->ready_last = &server->ready;
-    telex_waiter_init(&server->waiter, TELEX_WAIT_ADAPTIVE);
+    telex_waiter_init(&server->waiter, TELEX_WAIT_ADAPTIVE, -1);
     int r = telex_loop_init(&server->loop);
     if (r < 0) {
         free(server);

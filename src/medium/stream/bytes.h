@@ -15,6 +15,7 @@
 #include "medium/address.h"
 #include "medium/medium.h"
 
+enum { TELEX_BYTES_DOZE_NS = 4000000 }; /* the kernel rounds up to its ticks, of 4 ms in most */
 enum { TELEX_BYTES_DESCRIPTORS = 64 }; /* most descriptors that one read hands over, and one message carries */
 
 struct telex_bytes; /* one open byte stream */
@@ -25,6 +26,12 @@ struct telex_bytes_ops {
      * to fds[*count..] (at most TELEX_BYTES_DESCRIPTORS per read; owned, close-on-exec); NULL fds: any are closed. Descriptors the kernel had to drop: -EMFILE with a sentence.
      */
     ssize_t (*read)(struct telex_bytes *bytes, const struct iovec *parts, int part_count, int *fds, unsigned *count);
+    /*
+     * The same, but sleeps until bytes come, TELEX_BYTES_DOZE_NS at most: -EAGAIN then, -EINTR when a signal came. NULL: this medium cannot.
+     * A thread that sleeps in the read itself runs little code after the wake-up; a core that was halted runs it with cold caches,
+     * so that is worth a third of a blocking round trip (docs/performance.md).
+     */
+    ssize_t (*doze)(struct telex_bytes *bytes, const struct iovec *parts, int part_count, int *fds, unsigned *count);
     /* Writes from `parts`, with `fd_count` descriptors attached to the first byte: bytes written (> 0), -EAGAIN, -EPIPE, -ECONNRESET, other -errno. Raises no SIGPIPE. */
     ssize_t (*write)(struct telex_bytes *bytes, const struct iovec *parts, int part_count, const int *fds, unsigned fd_count);
     /* Nothing more will be written: the peer's reads end once it has read what was written. */

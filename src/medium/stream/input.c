@@ -62,7 +62,7 @@ static int make_room(struct telex_stream *stream)
     return 0;
 }
 
-int telex_stream_read(struct telex_stream *stream)
+static int read_by(struct telex_stream *stream, ssize_t (*read)(struct telex_bytes *, const struct iovec *, int, int *, unsigned *))
 {
     if (stream->ended)
         return 0;
@@ -85,9 +85,9 @@ int telex_stream_read(struct telex_stream *stream)
     bool accepts = stream->ours.descriptors > 0 && stream->bytes->carries_descriptors && stream->controls;
     if (stream->held_count + TELEX_BYTES_DESCRIPTORS > STREAM_DESCRIPTORS)
         return telex_say(-EPROTO, "the peer sends descriptors without the messages that they belong to");
-    ssize_t got = stream->bytes->ops->read(stream->bytes, parts, count, accepts ? stream->held : NULL, &stream->held_count);
+    ssize_t got = read(stream->bytes, parts, count, accepts ? stream->held : NULL, &stream->held_count);
     if (got == -EAGAIN || got == -EINTR)
-        return -EAGAIN;
+        return (int)got;
     if (got <= 0)
         return read_ended(stream, got);
     size_t into = (size_t)got < direct ? (size_t)got : direct;
@@ -97,6 +97,22 @@ int telex_stream_read(struct telex_stream *stream)
     }
     stream->input_end += (size_t)got - into;
     return 0;
+}
+
+int telex_stream_read(struct telex_stream *stream)
+{
+    return read_by(stream, stream->bytes->ops->read);
+}
+
+int telex_stream_doze(struct telex_link *link)
+{
+    struct telex_stream *stream = stream_of(link);
+    if (stream->bytes->ops->doze == NULL || stream->ended || link->in_end != 0 || telex_stream_has_work(stream))
+        return -EOPNOTSUPP;
+    int r = read_by(stream, stream->bytes->ops->doze);
+    if (r < 0 && r != -EAGAIN && r != -EINTR)
+        return telex_link_break(link, r);
+    return r == -EINTR ? r : 0;
 }
 
 /* ---- assembling ---- */

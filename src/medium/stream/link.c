@@ -51,6 +51,7 @@ static int agree(struct telex_stream *stream, const struct telex_greeting *their
     atomic_store_explicit(&stream->credit_messages, stream->queue, memory_order_relaxed);
     stream->told_messages = stream->asked_messages = stream->queue;
     memcpy(link->life, theirs->life, sizeof link->life);
+    link->pid = theirs->pid;
     memcpy(link->program, theirs->program, sizeof link->program);
     return 0;
 }
@@ -242,6 +243,7 @@ const struct telex_link_ops telex_stream_ops = {
     .decide = telex_stream_decide,
     .report = telex_stream_report,
     .arm = arm,
+    .doze = telex_stream_doze,
     .rest = rest,
     .descriptor = descriptor,
     .peer = peer,

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* What stream sockets of every family have in common. */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/sockios.h>
 #include <string.h>
 #include <sys/ioctl.h>
 
 #include "base/reason.h"
+#include "medium/stream/bytes.h"
 #include "medium/stream/sockets.h"
 #include "os/fork.h"
 
@@ -37,8 +39,9 @@ int telex_socket_failed(void)
 {
     switch (errno) {
     case EAGAIN:
-    case EINTR:
         return -EAGAIN;
+    case EINTR: /* only a read that dozes sleeps */
+        return -EINTR;
     case EPIPE:
         return telex_say(-EPIPE, "the peer has closed its end");
     case ETIMEDOUT: /* from the kernel's own timers (tcp); here it would read as a deadline */
@@ -58,9 +61,24 @@ int telex_socket_failed(void)
     }
 }
 
-ssize_t telex_socket_read(int fd, const struct iovec *parts, int part_count)
+int telex_socket_make_dozing(int fd)
 {
-    ssize_t got = part_count == 1 ? recv(fd, parts->iov_base, parts->iov_len, MSG_DONTWAIT) : readv(fd, parts, part_count);
+    static const struct timeval patience = {.tv_usec = TELEX_BYTES_DOZE_NS / 1000};
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) < 0)
+        return telex_say(-errno, "a socket cannot be set up: %m");
+    return 0;
+}
+
+ssize_t telex_socket_read(int fd, const struct iovec *parts, int part_count, int flags)
+{
+    ssize_t got;
+    if (part_count == 1) {
+        got = recv(fd, parts->iov_base, parts->iov_len, flags);
+    } else {
+        struct msghdr message = {.msg_iov = (struct iovec *)parts, .msg_iovlen = (size_t)part_count};
+        got = recvmsg(fd, &message, flags);
+    }
     return got < 0 ? telex_socket_failed() : got;
 }
 
@@ -76,7 +94,9 @@ ssize_t telex_socket_write(int fd, const struct iovec *parts, int part_count, vo
                                  .msg_controllen = control_length};
         sent = sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
     }
-    return sent < 0 ? telex_socket_failed() : sent;
+    if (sent < 0)
+        return errno == EINTR ? -EAGAIN : telex_socket_failed();
+    return sent;
 }
 
 int telex_socket_end(int fd)

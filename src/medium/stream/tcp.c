@@ -79,7 +79,14 @@ static ssize_t tcp_read(struct telex_bytes *bytes, const struct iovec *parts, in
 {
     (void)fds;
     (void)count;
-    return telex_socket_read(of(bytes)->fd, parts, part_count);
+    return telex_socket_read(of(bytes)->fd, parts, part_count, MSG_DONTWAIT);
+}
+
+static ssize_t tcp_doze(struct telex_bytes *bytes, const struct iovec *parts, int part_count, int *fds, unsigned *count)
+{
+    (void)fds;
+    (void)count;
+    return telex_socket_read(of(bytes)->fd, parts, part_count, 0);
 }
 
 static ssize_t tcp_write(struct telex_bytes *bytes, const struct iovec *parts, int part_count, const int *fds, unsigned fd_count)
@@ -129,6 +136,7 @@ static void tcp_close(struct telex_bytes *bytes)
 
 static const struct telex_bytes_ops bytes_ops = {
     .read = tcp_read,
+    .doze = tcp_doze,
     .write = tcp_write,
     .end = tcp_end,
     .unsent = tcp_unsent,
@@ -141,9 +149,11 @@ static const struct telex_bytes_ops bytes_ops = {
 static int bytes_new(int fd, struct telex_bytes **ret_bytes)
 {
     struct tcp_bytes *self = malloc(sizeof *self);
-    if (self == NULL) {
+    int error = self == NULL ? telex_say(-ENOMEM, "out of memory") : telex_socket_make_dozing(fd);
+    if (error < 0) {
         telex_shut(fd);
-        return telex_say(-ENOMEM, "out of memory");
+        free(self);
+        return error;
     }
     *self = (struct tcp_bytes){.base = {.ops = &bytes_ops}, .fd = fd};
     *ret_bytes = &self->base;
@@ -280,13 +290,21 @@ static int listen_to(const union telex_host *host)
     if (fd < 0)
         return fd;
     tune(fd);
-    /* Past connections of an earlier listener do not hinder; not for a port that the kernel picks, which it could give out twice. */
-    if (host->v4.sin_port != 0) /* it lies at the same place for both families */
-        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
     if (host->any.sa_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&host->v6.sin6_addr))
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &no, sizeof no);
-    if (bind(fd, &host->any, telex_host_length(host)) == 0 && listen(fd, SOMAXCONN) == 0)
-        return fd;
+    /*
+     * Past connections of an earlier listener do not hinder if both listeners had SO_REUSEADDR. A port that the kernel picks (the number
+     * lies at the same place for both families) is bound without: with it, the kernel could give out one port twice.
+     */
+    bool picked = host->v4.sin_port == 0;
+    if (!picked)
+        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+    if (bind(fd, &host->any, telex_host_length(host)) == 0) {
+        if (picked)
+            setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+        if (listen(fd, SOMAXCONN) == 0)
+            return fd;
+    }
     int error = -errno;
     telex_shut(fd);
     char place[PLACE_MAX];

@@ -104,23 +104,33 @@ static int take_descriptors(struct msghdr *message, int *fds, unsigned *count)
                      TELEX_BYTES_DESCRIPTORS);
 }
 
-static ssize_t unix_read(struct telex_bytes *bytes, const struct iovec *parts, int part_count, int *fds, unsigned *count)
+static ssize_t read_with(struct telex_bytes *bytes, const struct iovec *parts, int part_count, int *fds, unsigned *count, int flags)
 {
     struct unix_bytes *self = of(bytes);
     if (fds == NULL || !self->takes_descriptors)
-        return telex_socket_read(self->fd, parts, part_count); /* without room for them the kernel closes any that came */
+        return telex_socket_read(self->fd, parts, part_count, flags); /* without room for them the kernel closes any that came */
     union control control;
     struct msghdr message = {.msg_iov = (struct iovec *)parts,
                              .msg_iovlen = (size_t)part_count,
                              .msg_control = control.bytes,
                              .msg_controllen = sizeof control.bytes};
-    ssize_t got = recvmsg(self->fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    ssize_t got = recvmsg(self->fd, &message, flags | MSG_CMSG_CLOEXEC);
     if (got < 0)
         return telex_socket_failed();
     if (message.msg_controllen == 0 && (message.msg_flags & MSG_CTRUNC) == 0)
         return got;
     int error = take_descriptors(&message, fds, count);
     return error < 0 ? error : got;
+}
+
+static ssize_t unix_read(struct telex_bytes *bytes, const struct iovec *parts, int part_count, int *fds, unsigned *count)
+{
+    return read_with(bytes, parts, part_count, fds, count, MSG_DONTWAIT);
+}
+
+static ssize_t unix_doze(struct telex_bytes *bytes, const struct iovec *parts, int part_count, int *fds, unsigned *count)
+{
+    return read_with(bytes, parts, part_count, fds, count, 0);
 }
 
 static ssize_t unix_write(struct telex_bytes *bytes, const struct iovec *parts, int part_count, const int *fds, unsigned fd_count)
@@ -181,6 +191,7 @@ static void unix_close(struct telex_bytes *bytes)
 
 static const struct telex_bytes_ops bytes_ops = {
     .read = unix_read,
+    .doze = unix_doze,
     .write = unix_write,
     .end = unix_end,
     .unsent = unix_unsent,
@@ -193,9 +204,11 @@ static const struct telex_bytes_ops bytes_ops = {
 static int bytes_new(int fd, bool takes_descriptors, struct telex_bytes **ret_bytes)
 {
     struct unix_bytes *self = malloc(sizeof *self);
-    if (self == NULL) {
+    int error = self == NULL ? telex_say(-ENOMEM, "out of memory") : telex_socket_make_dozing(fd);
+    if (error < 0) {
         telex_shut(fd);
-        return telex_say(-ENOMEM, "out of memory");
+        free(self);
+        return error;
     }
     *self = (struct unix_bytes){.base = {.ops = &bytes_ops, .carries_descriptors = true, .delivered_when_written = true},
                                 .fd = fd,
