@@ -41,7 +41,7 @@ def main():
             with open(path, "w", encoding="utf-8") as file:
                 file.write("#!/bin/sh\n" + script + "\n")
             os.chmod(path, 0o755)
-            test = {"name": name, "cmd": [path], "env": {}, "workdir": None, "limit": 1, "prefix": "", "suite_names": {"listed"} if listed else set()}
+            test = {"name": name, "cmd": [path], "env": {}, "workdir": None, "limit": 1, "prefix": "", "factor": 1, "suite_names": {"listed"} if listed else set()}
             score = runner.Score()
             with contextlib.redirect_stdout(io.StringIO()):
                 runner.run_test(test, score, scratch)

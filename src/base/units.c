@@ -25,12 +25,7 @@ static const struct unit sizes[] = {
 
 /* No unit without a name: whether a bare number meant seconds or milliseconds is guesswork. */
 static const struct unit durations[] = {
-    {"ns", 1},
-    {"us", 1000},
-    {"ms", 1000000},
-    {"s", 1000000000},
-    {"min", UINT64_C(60000000000)},
-    {NULL, 0},
+    {"ns", 1}, {"us", 1000}, {"ms", 1000000}, {"s", 1000000000}, {"min", UINT64_C(60000000000)}, {NULL, 0},
 };
 
 static int parse(const char *text, const struct unit *units, uint64_t most, uint64_t *ret_number)
@@ -45,7 +40,8 @@ static int parse(const char *text, const struct unit *units, uint64_t most, uint
 
     uint64_t number = 0;
     for (size_t i = 0; i < digits; i++)
-        if (__builtin_mul_overflow(number, 10, &number) || __builtin_add_overflow(number, (uint64_t)(text[i] - '0'), &number))
+        if (__builtin_mul_overflow(number, 10, &number) ||
+            __builtin_add_overflow(number, (uint64_t)(text[i] - '0'), &number))
             return -ERANGE;
     if (__builtin_mul_overflow(number, units->factor, &number) || number > most)
         return -ERANGE;

@@ -18,42 +18,45 @@ static size_t ascii_run(const uint8_t *at, size_t length)
     return run;
 }
 
+/* What may follow a first byte from 0xC0 on (Unicode 15, table 3-7): only the second byte's range varies. Length 0: no first byte at all. */
+static const struct follow {
+    uint8_t length, low, high;
+} follows[64] = {
+#define FOLLOW2 {2, 0x80, 0xBF}
+#define FOLLOW3 {3, 0x80, 0xBF}
+#define FOLLOW4 {4, 0x80, 0xBF}
+    {0, 0, 0}, {0, 0, 0}, FOLLOW2, FOLLOW2, FOLLOW2, FOLLOW2, FOLLOW2, FOLLOW2, /* C0, C1: overlong */
+    FOLLOW2, FOLLOW2, FOLLOW2, FOLLOW2, FOLLOW2, FOLLOW2, FOLLOW2, FOLLOW2,
+    FOLLOW2, FOLLOW2, FOLLOW2, FOLLOW2, FOLLOW2, FOLLOW2, FOLLOW2, FOLLOW2,
+    FOLLOW2, FOLLOW2, FOLLOW2, FOLLOW2, FOLLOW2, FOLLOW2, FOLLOW2, FOLLOW2,
+    {3, 0xA0, 0xBF}, FOLLOW3, FOLLOW3, FOLLOW3, FOLLOW3, FOLLOW3, FOLLOW3, FOLLOW3, /* E0: overlong below A0 */
+    FOLLOW3, FOLLOW3, FOLLOW3, FOLLOW3, FOLLOW3, {3, 0x80, 0x9F}, FOLLOW3, FOLLOW3, /* ED: surrogates above 9F */
+    {4, 0x90, 0xBF}, FOLLOW4, FOLLOW4, FOLLOW4, {4, 0x80, 0x8F}, /* F0: overlong below 90; F4: ends at U+10FFFF */
+};
+
 /* The length of the well-formed character at `at`, whose first byte is not ASCII; 0 if there is none. */
 static size_t character(const uint8_t *at, size_t length)
 {
-    static const struct {
-        uint8_t first_low, first_high, second_low, second_high, length;
-    } table[] = { /* Unicode 15, table 3-7: only the second byte's range varies */
-        {0xC2, 0xDF, 0x80, 0xBF, 2}, {0xE0, 0xE0, 0xA0, 0xBF, 3}, {0xE1, 0xEC, 0x80, 0xBF, 3},
-        {0xED, 0xED, 0x80, 0x9F, 3}, {0xEE, 0xEF, 0x80, 0xBF, 3}, {0xF0, 0xF0, 0x90, 0xBF, 4},
-        {0xF1, 0xF3, 0x80, 0xBF, 4}, {0xF4, 0xF4, 0x80, 0x8F, 4},
-    };
-    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
-        if (at[0] < table[i].first_low || at[0] > table[i].first_high)
-            continue;
-        if (length < table[i].length || at[1] < table[i].second_low || at[1] > table[i].second_high)
+    if (at[0] < 0xC0)
+        return 0;
+    const struct follow *follow = &follows[at[0] - 0xC0];
+    if (follow->length == 0 || length < follow->length || at[1] < follow->low || at[1] > follow->high)
+        return 0;
+    for (size_t further = 2; further < follow->length; further++)
+        if ((at[further] & 0xC0) != 0x80)
             return 0;
-        for (size_t further = 2; further < table[i].length; further++)
-            if ((at[further] & 0xC0) != 0x80)
-                return 0;
-        return table[i].length;
-    }
-    return 0;
+    return follow->length;
 }
 
 bool telex_utf8_valid(const void *bytes, size_t length)
 {
     const uint8_t *at = bytes;
-    for (;;) {
-        size_t run = length > 0 ? ascii_run(at, length) : 0;
-        length -= run;
-        if (length == 0)
-            return true;
-        at += run;
-        size_t taken = character(at, length);
-        if (taken == 0)
+    while (length > 0) {
+        size_t step = *at < 0x80 ? ascii_run(at, length) : character(at, length);
+        if (step == 0)
             return false;
-        at += taken;
-        length -= taken;
+        at += step;
+        length -= step;
     }
+    return true;
 }

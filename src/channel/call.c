@@ -51,7 +51,7 @@ bool telex_channel_expects_line(telex_channel *channel)
     if (!by_order(channel))
         return false;
     pthread_mutex_lock(&channel->link->out);
-    bool expected = channel->calls != NULL || channel->discard > 0;
+    bool expected = (channel->calls != NULL && channel->calls->result == -EAGAIN) || channel->discard > 0;
     pthread_mutex_unlock(&channel->link->out);
     return expected;
 }

@@ -80,7 +80,8 @@ static const struct option table[] = {
 enum { OPTIONS = sizeof table / sizeof *table };
 
 _Static_assert(OPTIONS <= 32, "`seen` has a bit for each option");
-_Static_assert(sizeof(enum telex_wait) == sizeof(uint32_t) && sizeof(enum telex_full) == sizeof(uint32_t), "as in telex_options");
+_Static_assert(sizeof(enum telex_wait) == sizeof(uint32_t) && sizeof(enum telex_full) == sizeof(uint32_t),
+               "as in telex_options");
 
 /* ---- percent-encoding ---- */
 
@@ -102,8 +103,9 @@ static int decode(const char *what, const char *text, size_t length, char *ret_t
         if (byte == '%') {
             int high = length - at > 2 ? hex(text[at + 1]) : -1, low = length - at > 2 ? hex(text[at + 2]) : -1;
             if (high < 0 || low < 0)
-                return telex_say(-EINVAL, "%s \"%.*s\": a %% is followed by two hexadecimal digits (%%25 is the sign itself)", what,
-                                 length > 100 ? 100 : (int)length, text);
+                return telex_say(-EINVAL,
+                                 "%s \"%.*s\": a %% is followed by two hexadecimal digits (%%25 is the sign itself)",
+                                 what, length > 100 ? 100 : (int)length, text);
             byte = high * 16 + low;
             at += 2;
         }
@@ -157,8 +159,10 @@ static int store_number(const struct option *option, uint64_t value, struct tele
 {
     char given[32], least[32], most[32];
     if (value < option->least || value > option->most)
-        return telex_say(-EINVAL, "option %s=%s: possible are %s to %s", option->name, show(option->kind, value, given, sizeof given),
-                         show(option->kind, option->least, least, sizeof least), show(option->kind, option->most, most, sizeof most));
+        return telex_say(-EINVAL, "option %s=%s: possible are %s to %s", option->name,
+                         show(option->kind, value, given, sizeof given),
+                         show(option->kind, option->least, least, sizeof least),
+                         show(option->kind, option->most, most, sizeof most));
     store(option, value, settings);
     return 0;
 }
@@ -194,7 +198,8 @@ static int read_choice(const struct option *option, const char *text, uint64_t *
             *ret_value = choice->value;
             return 0;
         }
-        snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", known[0] != '\0' ? ", " : "", choice->name);
+        snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", known[0] != '\0' ? ", " : "",
+                 choice->name);
     }
     return telex_say(-EINVAL, "option %s=%.64s: this version knows %s", option->name, text, known);
 }
@@ -263,8 +268,8 @@ static int copy_options(const telex_options *options, telex_options *ret_copy)
         return telex_say(-EINVAL, "telex_options.size is %zu; set it to sizeof(telex_options)", size);
     for (size_t at = sizeof *ret_copy; at < size; at++)
         if (((const unsigned char *)options)[at] != 0)
-            return telex_say(-EINVAL, "telex_options has members that this version (%d.%d) does not know", TELEX_VERSION_MAJOR,
-                             TELEX_VERSION_MINOR);
+            return telex_say(-EINVAL, "telex_options has members that this version (%d.%d) does not know",
+                             TELEX_VERSION_MAJOR, TELEX_VERSION_MINOR);
     memset(ret_copy, 0, sizeof *ret_copy);
     memcpy(ret_copy, options, size < sizeof *ret_copy ? size : sizeof *ret_copy);
     bool room = ret_copy->reserved == 0;
@@ -307,8 +312,10 @@ static const struct option *find(const char *name, size_t length)
             return option;
     char known[256] = "";
     for (const struct option *option = table; option < table + OPTIONS; option++)
-        snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", option == table ? "" : ", ", option->name);
-    telex_say(-EINVAL, "no option is called \"%.*s\"; there are %s", length > NAME_MAX_LENGTH ? NAME_MAX_LENGTH : (int)length, name, known);
+        snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", option == table ? "" : ", ",
+                 option->name);
+    telex_say(-EINVAL, "no option is called \"%.*s\"; there are %s",
+              length > NAME_MAX_LENGTH ? NAME_MAX_LENGTH : (int)length, name, known);
     return NULL;
 }
 
@@ -345,7 +352,8 @@ static int finish(struct telex_address *address)
     if (settings->fault[0] != '\0' && !address->faulty)
         return telex_say(-EINVAL, "option fault= is for tests: write the scheme as fault+%s://", address->scheme);
     if (settings->fixed > settings->max)
-        return telex_say(-EINVAL, "option size=%" PRIu64 " is longer than max=%" PRIu64 ": raise max", settings->fixed, settings->max);
+        return telex_say(-EINVAL, "option size=%" PRIu64 " is longer than max=%" PRIu64 ": raise max", settings->fixed,
+                         settings->max);
     if (settings->fixed == 0)
         settings->fixed = UINT64_MAX;
     return 0;
@@ -355,7 +363,10 @@ static int take_scheme(const char *text, struct telex_address *address, const ch
 {
     size_t length = strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789+-.");
     if (length == 0 || strncmp(text + length, "://", 3) != 0)
-        return telex_say(-EINVAL, "\"%.100s\" is no address: it wants SCHEME://WHERE, such as unix:///tmp/name or tcp://127.0.0.1:7000", text);
+        return telex_say(
+            -EINVAL,
+            "\"%.100s\" is no address: it wants SCHEME://WHERE, such as unix:///tmp/name or tcp://127.0.0.1:7000",
+            text);
     *ret_rest = text + length + 3;
     address->faulty = strncmp(text, "fault+", 6) == 0;
     if (address->faulty) {

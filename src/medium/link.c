@@ -35,7 +35,9 @@ int telex_link_blame(struct telex_link *link, int error)
 
 int telex_link_break(struct telex_link *link, int error)
 {
-    telex_link_blame(link, error);
+    pthread_mutex_lock(&link->reason_lock); /* also over a goodbye that the peer went on after */
+    snprintf(link->reason, sizeof link->reason, "%s", telex_said());
+    pthread_mutex_unlock(&link->reason_lock);
     link->in_end = error;
     pthread_mutex_lock(&link->out);
     link->ops->finish(link, TELEX_BYE_PROTOCOL, telex_said(), true);

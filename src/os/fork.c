@@ -87,9 +87,11 @@ int telex_own(int fd)
 /* Under the mutex: clears the bit; whether it was set. */
 static int forget(int fd)
 {
+    if (fd < 0 || (size_t)fd / BITS >= words)
+        return 0;
     size_t word = (size_t)fd / BITS;
     uint64_t bit = UINT64_C(1) << fd % BITS;
-    if (fd < 0 || word >= words || (owned[word] & bit) == 0)
+    if ((owned[word] & bit) == 0)
         return 0;
     owned[word] &= ~bit;
     return 1;

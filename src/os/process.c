@@ -83,11 +83,12 @@ const unsigned char *telex_life(void)
         if (seen == making)
             sched_yield();
         /* Relaxed: it publishes nothing, it only chooses one thread. */
-    } while (seen == making || !atomic_compare_exchange_weak_explicit(&state, &seen, making, memory_order_relaxed, memory_order_relaxed));
+    } while (seen == making ||
+             !atomic_compare_exchange_weak_explicit(&state, &seen, making, memory_order_relaxed, memory_order_relaxed));
 
     if (telex_random(life, sizeof life) < 0)
         memcpy(life, (uint64_t[2]){(uint64_t)telex_clock(), making}, sizeof life); /* unlike others, if guessable */
-    atomic_store_explicit(&state, made, memory_order_release); /* pairs with the acquire above */
+    atomic_store_explicit(&state, made, memory_order_release);                     /* pairs with the acquire above */
     return life;
 }
 

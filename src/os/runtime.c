@@ -90,7 +90,8 @@ static int open_directory(char *ret_path, size_t size)
         return telex_say(-errno, "the runtime directory %s cannot be made: %m", ret_path);
     int directory = own(open(ret_path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
     if (directory == -ELOOP || directory == -ENOTDIR)
-        return telex_say(-EPERM, "the runtime directory %s is no directory: remove it or set XDG_RUNTIME_DIR", ret_path);
+        return telex_say(-EPERM, "the runtime directory %s is no directory: remove it or set XDG_RUNTIME_DIR",
+                         ret_path);
     if (directory < 0)
         return telex_say(directory, "the runtime directory %s cannot be opened: %s", ret_path, strerror(-directory));
     error = check_directory(directory, ret_path);
@@ -197,7 +198,8 @@ static int make_entry(const struct listeners *listeners, struct telex_entry *ent
     int fd = -EEXIST;
     for (int i = 0; i < ENTRY_TRIES && fd == -EEXIST; i++) {
         unsigned number = atomic_fetch_add_explicit(&last, 1, memory_order_relaxed) + 1;
-        int length = snprintf(entry->path, sizeof entry->path, "%s/listeners/%d-%u", listeners->path, (int)getpid(), number);
+        int length =
+            snprintf(entry->path, sizeof entry->path, "%s/listeners/%d-%u", listeners->path, (int)getpid(), number);
         if (length < 0 || (size_t)length >= sizeof entry->path)
             return -ENAMETOOLONG;
         const char *name = strrchr(entry->path, '/') + 1;
@@ -226,8 +228,10 @@ static int read_entry(int fd, struct telex_entry_facts *facts)
         free(text);
         return 1;
     }
-    *facts = (struct telex_entry_facts){
-        .address = lines[0], .program = lines[2], .pid = strtoll(lines[1], NULL, 10), .since = strtoll(lines[3], NULL, 10)};
+    *facts = (struct telex_entry_facts){.address = lines[0],
+                                        .program = lines[2],
+                                        .pid = strtoll(lines[1], NULL, 10),
+                                        .since = strtoll(lines[3], NULL, 10)};
     return 0;
 }
 

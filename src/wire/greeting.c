@@ -80,54 +80,92 @@ static int read_tlv(unsigned type, bool optional, const uint8_t *value, size_t l
     }
     if (optional)
         return 0;
+    if (type == TLV_PROTOCOL_NAME && telex_utf8_valid(value, length))
+        return telex_say(-EPROTO, "the peer insists on protocol %.*s, and this side speaks none", (int)length, (const char *)value);
     if (type >= TLV_PROTOCOL_NAME && type <= TLV_ROLE)
         return telex_say(-EPROTO, "the peer insists on a protocol, and this side speaks none");
     return telex_say(-EPROTO, "the peer's greeting insists on item %u, which is not known here", type);
 }
 
-static int read_tlvs(const uint8_t *at, size_t length, struct telex_greeting *greeting)
+/* Reads the items of `length` bytes, of which `there` have come. Each is judged as soon as it is there. */
+static int read_tlvs(const uint8_t *at, size_t length, size_t there, struct telex_greeting *greeting)
 {
-    uint32_t seen = 0;
+    uint8_t seen[TLV_OPTIONAL / 8] = {0};
     while (length > 0) {
-        if (length < TLV_HEADER || telex_get16(at + 2) > length - TLV_HEADER)
+        if (length < TLV_HEADER)
             return telex_say(-EPROTO, "the peer's greeting ends in the middle of an item");
+        if (there < TLV_HEADER)
+            return -EAGAIN;
         unsigned given = telex_get16(at), type = given & ~(unsigned)TLV_OPTIONAL;
-        size_t size = telex_get16(at + 2);
-        if (type < 32 && (seen & UINT32_C(1) << type))
+        size_t size = TLV_HEADER + (size_t)telex_get16(at + 2);
+        if (size > length)
+            return telex_say(-EPROTO, "the peer's greeting ends in the middle of item %u", type);
+        if (seen[type / 8] & 1u << type % 8)
             return telex_say(-EPROTO, "the peer's greeting has item %u twice", type);
-        if (type < 32)
-            seen |= UINT32_C(1) << type;
-        int r = read_tlv(type, (given & TLV_OPTIONAL) != 0, at + TLV_HEADER, size, greeting);
+        seen[type / 8] = (uint8_t)(seen[type / 8] | 1u << type % 8);
+        if (there < size)
+            return -EAGAIN;
+        int r = read_tlv(type, (given & TLV_OPTIONAL) != 0, at + TLV_HEADER, size - TLV_HEADER, greeting);
         if (r < 0)
             return r;
-        at += TLV_HEADER + size;
-        length -= TLV_HEADER + size;
+        at += size;
+        length -= size;
+        there -= size;
     }
     return 0;
 }
 
-static int check_fixed(const struct telex_greeting *greeting)
+static int check_magic(const uint8_t *bytes, size_t there)
 {
-    if (greeting->lowest == 0 || greeting->lowest > greeting->highest)
-        return telex_say(-EPROTO, "the peer's greeting speaks versions %u to %u", greeting->lowest, greeting->highest);
-    if (greeting->window < TELEX_WINDOW_LEAST)
-        return telex_say(-EPROTO, "the peer's greeting has a window of %llu bytes; it has at least %d",
-                         (unsigned long long)greeting->window, TELEX_WINDOW_LEAST);
-    return 0;
+    if (memcmp(bytes, magic, there < sizeof magic ? there : sizeof magic) == 0)
+        return 0;
+    return telex_say(-EPROTO, "the peer does not speak wire=telex: it begins with other bytes than a greeting");
+}
+
+static int check_versions(const uint8_t *bytes)
+{
+    unsigned lowest = telex_get16(bytes + AT_LOWEST), highest = telex_get16(bytes + AT_HIGHEST);
+    if (lowest >= 1 && lowest <= highest)
+        return 0;
+    return telex_say(-EPROTO, "the peer's greeting speaks versions %u to %u, which is no range of versions", lowest, highest);
+}
+
+static int check_length(const uint8_t *bytes)
+{
+    uint32_t length = telex_get32(bytes + AT_LENGTH);
+    if (length >= TELEX_GREETING_FIXED && length <= TELEX_GREETING_MAX)
+        return 0;
+    return telex_say(-EPROTO, "the peer's greeting says it has %u bytes; it has %d to %d", length, TELEX_GREETING_FIXED,
+                     TELEX_GREETING_MAX);
+}
+
+static int check_window(const uint8_t *bytes)
+{
+    uint64_t window = telex_get64(bytes + AT_WINDOW);
+    if (window >= TELEX_WINDOW_LEAST)
+        return 0;
+    return telex_say(-EPROTO, "the peer's greeting has a window of %llu bytes; it has at least %d", (unsigned long long)window,
+                     TELEX_WINDOW_LEAST);
+}
+
+/* Judges what has come of the fixed part. */
+static int check_fixed(const uint8_t *bytes, size_t there)
+{
+    static const struct {
+        size_t needs; /* bytes from the start */
+        int (*check)(const uint8_t *bytes);
+    } checks[] = {{AT_LENGTH, check_versions}, {AT_FEATURES, check_length}, {AT_QUEUE, check_window}};
+    int r = check_magic(bytes, there);
+    for (size_t i = 0; r == 0 && i < sizeof checks / sizeof *checks; i++)
+        r = there >= checks[i].needs ? checks[i].check(bytes) : -EAGAIN;
+    return r == 0 && there < TELEX_GREETING_FIXED ? -EAGAIN : r;
 }
 
 int telex_greeting_decode(const uint8_t *bytes, size_t length, struct telex_greeting *ret_greeting, size_t *ret_length)
 {
-    if (memcmp(bytes, magic, length < sizeof magic ? length : sizeof magic) != 0)
-        return telex_say(-EPROTO, "the peer does not speak wire=telex: it begins with other bytes than a greeting");
-    if (length < AT_LENGTH + 4)
-        return -EAGAIN;
-    size_t whole = telex_get32(bytes + AT_LENGTH);
-    if (whole < TELEX_GREETING_FIXED || whole > TELEX_GREETING_MAX)
-        return telex_say(-EPROTO, "the peer's greeting says it has %zu bytes; it has %d to %d", whole, TELEX_GREETING_FIXED,
-                         TELEX_GREETING_MAX);
-    if (length < whole)
-        return -EAGAIN;
+    int r = check_fixed(bytes, length);
+    if (r < 0)
+        return r;
     struct telex_greeting greeting = {
         .lowest = telex_get16(bytes + AT_LOWEST),
         .highest = telex_get16(bytes + AT_HIGHEST),
@@ -140,9 +178,8 @@ int telex_greeting_decode(const uint8_t *bytes, size_t length, struct telex_gree
         .pid = -1,
     };
     memcpy(greeting.life, bytes + AT_LIFE, sizeof greeting.life);
-    int r = check_fixed(&greeting);
-    if (r == 0)
-        r = read_tlvs(bytes + TELEX_GREETING_FIXED, whole - TELEX_GREETING_FIXED, &greeting);
+    size_t whole = telex_get32(bytes + AT_LENGTH);
+    r = read_tlvs(bytes + TELEX_GREETING_FIXED, whole - TELEX_GREETING_FIXED, length - TELEX_GREETING_FIXED, &greeting);
     if (r < 0)
         return r;
     *ret_greeting = greeting;

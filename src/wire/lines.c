@@ -33,7 +33,7 @@ static int give_piece(struct telex_decoder *decoder, const uint8_t *bytes, size_
 
 static int decode(struct telex_decoder *decoder, const uint8_t *bytes, size_t length, bool full, struct telex_frame *ret_frame)
 {
-    size_t from = decoder->scanned < length ? decoder->scanned : 0; /* searched bytes are not searched again */
+    size_t from = decoder->scanned <= length ? decoder->scanned : 0; /* searched bytes are not searched again */
     const uint8_t *newline = length > from ? memchr(bytes + from, '\n', length - from) : NULL;
     struct telex_frame frame = {.kind = TELEX_FRAME_DATA, .flags = TELEX_WIRE_TEXT, .first = !decoder->midway};
     if (newline == NULL) {

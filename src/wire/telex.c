@@ -166,17 +166,17 @@ static int decode_data(struct telex_decoder *decoder, const uint8_t *bytes, size
 
 /* ---- control frames ---- */
 
-enum { NUMBERED = 1, SENTENCE = 2 };
+enum { NUMBERED = 1, UNNUMBERED = 2, SENTENCE = 4 };
 
 static const struct control {
     uint16_t type;
     uint8_t body;   /* bytes, before a sentence */
     uint8_t traits;
 } controls[] = {
-    [TELEX_FRAME_TAKEN] = {1, 16, NUMBERED},        [TELEX_FRAME_CREDIT] = {2, 16, 0},
-    [TELEX_FRAME_WITHDRAW] = {3, 0, NUMBERED},      [TELEX_FRAME_OUTCOME] = {4, 4, NUMBERED},
-    [TELEX_FRAME_CANCEL] = {5, 0, NUMBERED},        [TELEX_FRAME_FAIL] = {6, 4, NUMBERED | SENTENCE},
-    [TELEX_FRAME_BYE] = {7, 16, SENTENCE},
+    [TELEX_FRAME_TAKEN] = {1, 16, NUMBERED | UNNUMBERED}, [TELEX_FRAME_CREDIT] = {2, 16, UNNUMBERED},
+    [TELEX_FRAME_WITHDRAW] = {3, 0, NUMBERED},            [TELEX_FRAME_OUTCOME] = {4, 4, NUMBERED},
+    [TELEX_FRAME_CANCEL] = {5, 0, NUMBERED},              [TELEX_FRAME_FAIL] = {6, 4, NUMBERED | SENTENCE},
+    [TELEX_FRAME_BYE] = {7, 16, UNNUMBERED | SENTENCE},
 };
 
 static const enum telex_frame_kind kinds[] = { /* by type on the wire */
@@ -213,7 +213,9 @@ static size_t control_head(const struct telex_frame *frame, uint8_t *to)
         break;
     }
     if ((control->traits & SENTENCE) && frame->sentence_length > 0) {
-        size_t length = frame->sentence_length < TELEX_WIRE_SENTENCE ? frame->sentence_length : TELEX_WIRE_SENTENCE;
+        size_t length = frame->sentence_length;
+        while (length > TELEX_WIRE_SENTENCE || (length < frame->sentence_length && (frame->sentence[length] & 0xC0) == 0x80))
+            length--; /* cut between characters */
         memcpy(body + size, frame->sentence, length);
         size += length;
     }
@@ -227,7 +229,7 @@ static int check_control(const struct telex_frame *frame, const struct control *
     if (size < control->body || size > control->body + (sentence ? TELEX_WIRE_SENTENCE : 0u))
         return telex_say(-EPROTO, "a control frame of type %u with %zu bytes; it has %u%s", control->type, size, control->body,
                          sentence ? " and a sentence" : "");
-    if (((control->traits & NUMBERED) != 0) != (frame->number != 0))
+    if (!(control->traits & (frame->number != 0 ? NUMBERED : UNNUMBERED)))
         return telex_say(-EPROTO, "a control frame of type %u with the number %llu", control->type, (unsigned long long)frame->number);
     return 0;
 }
@@ -300,23 +302,32 @@ static size_t head(const struct telex_frame *frame, uint8_t *to)
     return frame->kind == TELEX_FRAME_DATA ? data_head(frame, to) : control_head(frame, to);
 }
 
+/* Member by member and in place: an initialiser becomes a string instruction and a copy, which take several times as long as decoding. */
+static void clear(struct telex_frame *frame)
+{
+    frame->kind = TELEX_FRAME_DATA;
+    frame->head = frame->body = frame->tail = 0;
+    frame->number = frame->request = frame->total = frame->bytes = frame->messages = 0;
+    frame->code = frame->descriptors = 0;
+    frame->type = frame->lane = frame->flags = 0;
+    frame->first = false;
+    frame->sentence = NULL;
+    frame->sentence_length = 0;
+}
+
 static int decode(struct telex_decoder *decoder, const uint8_t *bytes, size_t length, bool full, struct telex_frame *ret_frame)
 {
     (void)full; /* no frame part that must lie together is as long as a buffer */
     if (length < TELEX_WIRE_HEADER)
         return -EAGAIN;
-    struct telex_frame frame = {
-        .type = telex_get16(bytes + AT_TYPE),
-        .lane = bytes[AT_LANE],
-        .flags = bytes[AT_FLAGS],
-        .number = telex_get64(bytes + AT_NUMBER),
-    };
+    clear(ret_frame);
+    ret_frame->type = telex_get16(bytes + AT_TYPE);
+    ret_frame->lane = bytes[AT_LANE];
+    ret_frame->flags = bytes[AT_FLAGS];
+    ret_frame->number = telex_get64(bytes + AT_NUMBER);
     size_t size = telex_get32(bytes + AT_SIZE);
-    int r = frame.lane == TELEX_WIRE_CONTROL_LANE ? decode_control(bytes, length, size, &frame)
-                                                  : decode_data(decoder, bytes, length, size, &frame);
-    if (r == 0)
-        *ret_frame = frame;
-    return r;
+    return ret_frame->lane == TELEX_WIRE_CONTROL_LANE ? decode_control(bytes, length, size, ret_frame)
+                                                      : decode_data(decoder, bytes, length, size, ret_frame);
 }
 
 const struct telex_wire telex_wire_telex = {

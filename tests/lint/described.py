@@ -21,9 +21,10 @@ def packages(tree):
 
 
 def subcommands(tree):
-    """Each has a file of its own in tool/, with a function command_NAME()."""
-    named = sorted({name for path in tree.under("tool", ends=".c") for name in re.findall(r"^int (?:telex_)?command_(\w+)\(", tree.text(path), re.M)})
-    complaints = [] if named else ["tool/: no subcommand found (functions called command_NAME)"]
+    """Each has a `struct tool_command` in tool/; those without a synopsis are not for users."""
+    pattern = r'^const struct tool_command \w+ = \{\n    \.name = "([^"]+)",\n    \.synopsis = "'
+    named = sorted({name for path in tree.under("tool", ends=".c") for name in re.findall(pattern, tree.text(path), re.M)})
+    complaints = [] if named else ["tool/: no subcommand found (struct tool_command with a name and a synopsis)"]
     return complaints + [f"{name}: a subcommand that man/telex.1 does not describe" for name in named if not re.search(rf"\b{name}\b", tree.text("man/telex.1"))]
 
 

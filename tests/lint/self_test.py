@@ -23,7 +23,7 @@ SOUND = {
     "src/os/clock.c": LICENCE + '#include "os/clock.h"\n#include "telex/telex.h"\n\nint telex_say(void)\n{\n    return 0;\n}\n',
     "src/wire/lines.c": LICENCE + '#include "os/clock.h"\n',
     "tool/meson.build": "# SPDX-License-Identifier: MIT\nexecutable('telex', 'ping.c')\n",
-    "tool/ping.c": LICENCE + '#include "telex/telex.h"\nint command_ping(void)\n{\n    return 0;\n}\n',
+    "tool/ping.c": LICENCE + '#include "telex/telex.h"\nconst struct tool_command tool_ping = {\n    .name = "ping",\n    .synopsis = "",\n};\n',
     "man/telex.1": '.\\" SPDX-License-Identifier: MIT\n.It Cm ping\n',
     "man/telex.3": '.\\" SPDX-License-Identifier: MIT\n.Fn telex_say\n',
     "scripts/install-deps": "#!/bin/sh\n# SPDX-License-Identifier: MIT\ncat <<'END'\nbuild gcc compiles\nEND\n",

@@ -67,7 +67,7 @@ static void defaults(void **state)
     assert_int_equal(settings.wait, TELEX_WAIT_ADAPTIVE);
     assert_int_equal(settings.full, TELEX_FULL_WAIT);
     assert_int_equal(settings.mode, 0600);
-    assert_int_equal(settings.descriptors, 16);
+    assert_int_equal(settings.descriptors, 0);
     assert_int_equal(settings.pending, 1024);
     assert_true(settings.program[0] != '\0');
     assert_string_equal(settings.fault, "");
@@ -76,21 +76,22 @@ static void defaults(void **state)
 static void query(void **state)
 {
     (void)state;
-    struct telex_settings settings = parsed("fault+unix:///x?wire=lines&max=1MiB&size=64&buffer=2kB&window=64KiB&queue=8&greeting=500ms&wait=block"
-                                            "&full=drop-oldest&mode=0660&descriptors=0&pending=7&program=caf%C3%A9&fault=split:1,seed:3&flush=call",
-                                            NULL)
-                                         .settings;
+    struct telex_settings settings =
+        parsed("fault+unix:///x?wire=lines&max=1MiB&size=64&buffer=2kB&window=256KiB&queue=8&greeting=500ms&wait=block"
+               "&full=drop-oldest&mode=0660&descriptors=3&pending=7&program=caf%C3%A9&fault=split:1,seed:3&flush=call",
+               NULL)
+            .settings;
     assert_ptr_equal(settings.wire, &telex_wire_lines);
     assert_int_equal(settings.max, 1 << 20);
     assert_int_equal(settings.fixed, 64);
     assert_int_equal(settings.buffer, 2000);
-    assert_int_equal(settings.window, 65536);
+    assert_int_equal(settings.window, 262144);
     assert_int_equal(settings.queue, 8);
     assert_int_equal(settings.greeting, 500000000);
     assert_int_equal(settings.wait, TELEX_WAIT_BLOCK);
     assert_int_equal(settings.full, TELEX_FULL_DROP_OLDEST);
     assert_int_equal(settings.mode, 0660);
-    assert_int_equal(settings.descriptors, 0);
+    assert_int_equal(settings.descriptors, 3);
     assert_int_equal(settings.pending, 7);
     assert_string_equal(settings.program, "caf\xC3\xA9");
     assert_string_equal(settings.fault, "split:1,seed:3");
@@ -109,7 +110,7 @@ static void structure(void **state)
                              .max = 5000,
                              .fixed = 70,
                              .buffer = 1,
-                             .window = 4096,
+                             .window = 131072,
                              .queue = 9,
                              .greeting = 1,
                              .wait = TELEX_WAIT_SPIN,
@@ -124,7 +125,7 @@ static void structure(void **state)
     assert_int_equal(settings.max, 5000);
     assert_int_equal(settings.fixed, 70);
     assert_int_equal(settings.buffer, 1);
-    assert_int_equal(settings.window, 4096);
+    assert_int_equal(settings.window, 131072);
     assert_int_equal(settings.queue, 9);
     assert_int_equal(settings.greeting, 1);
     assert_int_equal(settings.wait, TELEX_WAIT_SPIN);
@@ -204,7 +205,8 @@ static void bad_addresses(void **state)
         {"unix:///x?max=1&", "NAME=VALUE"},
         {"unix:///x?max=1&&size=1", "NAME=VALUE"},
         {"unix:///x?maxx=1", "maxx"},
-        {"unix:///x?maxx=1", "wire, max, size, buffer, window, queue, greeting, wait, full, mode, descriptors, pending, program, fault, flush"},
+        {"unix:///x?maxx=1", "wire, max, size, buffer, window, queue, greeting, wait, full, mode, descriptors, "
+                             "pending, program, fault, flush"},
         {"unix:///x?=1", "\"\""},
         {"unix:///x?max=1&max=2", "max is given twice"},
         {"unix:///x?max=", "max="},
@@ -215,7 +217,7 @@ static void bad_addresses(void **state)
         {"unix:///x?max=-1", "max=-1"},
         {"unix:///x?size=2&max=1", "size=2"},
         {"unix:///x?buffer=0", "buffer=0"},
-        {"unix:///x?window=4095", "window=4095"},
+        {"unix:///x?window=131071", "window=131071"},
         {"unix:///x?queue=1KiB", "queue=1KiB"},
         {"unix:///x?queue=99999999999999999999", "queue="},
         {"unix:///x?greeting=10", "greeting=10"},
@@ -256,8 +258,8 @@ static void hosts(void **state)
         const char *where, *host;
         unsigned port;
     } good[] = {
-        {"127.0.0.1:7000", "127.0.0.1", 7000}, {"[::1]:0", "::1", 0},        {"[fe80::1%lo]:1", "fe80::1%lo", 1},
-        {"localhost:65535", "localhost", 65535}, {":7000", "", 7000},        {"*:80", "*", 80},
+        {"127.0.0.1:7000", "127.0.0.1", 7000},   {"[::1]:0", "::1", 0}, {"[fe80::1%lo]:1", "fe80::1%lo", 1},
+        {"localhost:65535", "localhost", 65535}, {":7000", "", 7000},   {"*:80", "*", 80},
     };
     char host[32];
     uint16_t port;
@@ -266,8 +268,21 @@ static void hosts(void **state)
         assert_string_equal(host, good[i].host);
         assert_int_equal(port, good[i].port);
     }
-    static const char *const bad[] = {"",         "host",      "host:",        "host:x",    "host:65536", "host:-1",  "host:1x", "::1:80", "[::1]",
-                                      "[::1]80",  "[::1:80",   "host: 1",      "host:+1",   "1234567890123456789012345678901234:1", "host:99999999999999999999"};
+    static const char *const bad[] = {"",
+                                      "host",
+                                      "host:",
+                                      "host:x",
+                                      "host:65536",
+                                      "host:-1",
+                                      "host:1x",
+                                      "::1:80",
+                                      "[::1]",
+                                      "[::1]80",
+                                      "[::1:80",
+                                      "host: 1",
+                                      "host:+1",
+                                      "1234567890123456789012345678901234:1",
+                                      "host:99999999999999999999"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         telex_say(-1, "nothing was said");
         assert_int_equal(telex_address_host_port(bad[i], host, sizeof host, &port), -EINVAL);
@@ -290,8 +305,9 @@ static void written(void **state)
 }
 
 static const struct testing_case cases[] = {
-    TESTING_CASE(parts),       TESTING_CASE(defaults),      TESTING_CASE(query),   TESTING_CASE(structure), TESTING_CASE(versions),
-    TESTING_CASE(bad_structs), TESTING_CASE(bad_addresses), TESTING_CASE(lengths), TESTING_CASE(hosts),     TESTING_CASE(written),
+    TESTING_CASE(parts),    TESTING_CASE(defaults),    TESTING_CASE(query),         TESTING_CASE(structure),
+    TESTING_CASE(versions), TESTING_CASE(bad_structs), TESTING_CASE(bad_addresses), TESTING_CASE(lengths),
+    TESTING_CASE(hosts),    TESTING_CASE(written),
 };
 
 int main(int argc, char **argv)

@@ -1,43 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 /* Byte streams as the media give them, unix and tcp alike, below any framing. */
-#include <dirent.h>
 #include <fcntl.h>
-#include <net/if.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <sched.h>
 #include <signal.h>
-#include <stdlib.h>
-#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
-#include <sys/wait.h>
-
-#include "unit/testing.h"
+#include <unistd.h>
 
 #include "unit/scratch.h"
 #include "unit/streams.h"
 
-#include "medium/stream/resolve.h"
-
-static bool has_ipv6(void)
-{
-    struct telex_bytes_port *port;
-    if (streams_listen("tcp://[::1]:0", &port) < 0)
-        return false;
-    port->ops->close(port);
-    return true;
-}
-
 /* Runs `body` on a pair of ends over each medium. */
 static void over_each(void (*body)(struct streams *))
 {
-    const char *const addresses[] = {scratch_path("socket"), "unix://@telex-unit-bytes", "tcp://127.0.0.1:0", "tcp://localhost:0", "tcp://[::1]:0"};
+    const char *const addresses[] = {scratch_path("socket"), streams_abstract("", ""), "tcp://127.0.0.1:0",
+                                     "tcp://localhost:0", "tcp://[::1]:0"};
     for (size_t i = 0; i < sizeof addresses / sizeof *addresses; i++) {
         char text[256];
-        if (i == 4 && !has_ipv6())
+        if (i == 4 && !streams_ipv6())
             continue;
         snprintf(text, sizeof text, "%s%s", i == 0 ? "unix://" : "", addresses[i]);
         struct streams streams = streams_new(text, "");
@@ -50,16 +30,15 @@ static void over_each(void (*body)(struct streams *))
     static void name(void **state)                                                                                     \
     {                                                                                                                  \
         (void)state;                                                                                                   \
-        scratch_begin();                                                                                               \
         over_each(name##_over);                                                                                        \
-        scratch_end();                                                                                                 \
     }
 
 static void moves_bytes_over(struct streams *streams)
 {
     struct telex_bytes *one = streams->dialed, *other = streams->accepted;
     char first[3] = {0}, second[8] = {0};
-    struct iovec from[3] = {{"ab", 2}, {"", 0}, {"cdef", 4}}, to[2] = {{first, 3}, {second, 8}};
+    struct iovec from[3] = {streams_part("ab"), streams_part(""), streams_part("cdef")},
+                 to[2] = {{first, 3}, {second, 8}};
     assert_int_equal(streams_read(one, first, 3), -EAGAIN);
     assert_int_equal(one->ops->write(one, from, 3, NULL, 0), 6);
     streams_ready(other->ops->descriptor(other), POLLIN);
@@ -145,6 +124,35 @@ static void peer_breaks_over(struct streams *streams)
 }
 OVER_EACH(peer_breaks)
 
+static void ring(int number)
+{
+    (void)number;
+}
+
+/* A read that sleeps: not longer than it should, ended by bytes and by a signal, even one whose handler restarts system calls. */
+static void dozes_over(struct streams *streams)
+{
+    struct telex_bytes *one = streams->dialed, *other = streams->accepted;
+    char text[4];
+    struct iovec part = {text, sizeof text};
+    int64_t begin = telex_clock();
+    assert_int_equal(other->ops->doze(other, &part, 1, NULL, NULL), -EAGAIN);
+    assert_true(telex_clock() - begin >= TELEX_BYTES_DOZE_NS && telex_clock() - begin < (int64_t)1000 * MS);
+    assert_int_equal(streams_write(one, "abc", 3), 3);
+    for (ssize_t got = -EAGAIN; got != 3;) {
+        got = other->ops->doze(other, &part, 1, NULL, NULL);
+        assert_true(got == 3 || got == -EAGAIN);
+    }
+    sigaction(SIGALRM, &(struct sigaction){.sa_handler = ring, .sa_flags = SA_RESTART}, NULL);
+    ssize_t got = -EAGAIN;
+    ualarm(10000, 1000);
+    for (int64_t deadline = streams_soon(); got == -EAGAIN && telex_clock() < deadline;)
+        got = other->ops->doze(other, &part, 1, NULL, NULL);
+    ualarm(0, 0);
+    assert_int_equal(got, -EINTR);
+}
+OVER_EACH(dozes)
+
 static void knows_its_peer_over(struct streams *streams)
 {
     struct telex_medium_peer peer;
@@ -207,7 +215,6 @@ static void same_file(int fd, int index)
 static struct streams unix_streams(const char *options)
 {
     char text[256];
-    scratch_begin();
     snprintf(text, sizeof text, "unix://%s%s", scratch_path("socket"), options);
     return streams_new(text, "");
 }
@@ -215,16 +222,16 @@ static struct streams unix_streams(const char *options)
 /* Messages with 0, 1, 0, 2 descriptors, written one by one or read byte by byte: the descriptors come in order, with their first byte or later. */
 static void descriptors_come_along(size_t chunk, bool split)
 {
-    struct streams streams = unix_streams("");
+    struct streams streams = unix_streams("?descriptors=16");
     struct telex_bytes *one = streams.dialed, *other = streams.accepted;
     int files[3], fds[TELEX_BYTES_DESCRIPTORS * 3];
     unsigned count = 0, at_byte[12] = {0};
     for (int i = 0; i < 3; i++)
         files[i] = file_number(i);
     assert_int_equal(streams_write(one, "aaa", 3), 3);
-    assert_int_equal(one->ops->write(one, &(struct iovec){"bbb", 3}, 1, files, 1), 3);
+    assert_int_equal(streams_pass(one, "bbb", files, 1), 3);
     assert_int_equal(streams_write(one, "ccc", 3), 3);
-    struct iovec parts[2] = {{"d", 1}, {"dd", 2}};
+    struct iovec parts[2] = {streams_part("d"), streams_part("dd")};
     assert_int_equal(one->ops->write(one, parts, split ? 1 : 2, files + 1, 2), split ? 1 : 3);
     if (split)
         assert_int_equal(streams_write(one, "dd", 2), 2);
@@ -252,7 +259,6 @@ static void descriptors_come_along(size_t chunk, bool split)
         close(files[i]);
     }
     streams_free(&streams);
-    scratch_end();
 }
 
 static void descriptors_coalesced(void **state)
@@ -275,7 +281,7 @@ static void descriptors_with_a_partial_write(void **state)
 {
     (void)state;
     static char block[4 << 20];
-    struct streams streams = unix_streams("");
+    struct streams streams = unix_streams("?descriptors=16");
     struct telex_bytes *one = streams.dialed, *other = streams.accepted;
     int file = file_number(0), fds[TELEX_BYTES_DESCRIPTORS];
     unsigned count = 0;
@@ -292,7 +298,6 @@ static void descriptors_with_a_partial_write(void **state)
     telex_shut(fds[0]);
     close(file);
     streams_free(&streams);
-    scratch_end();
 }
 
 static int count_open(void)
@@ -306,27 +311,27 @@ static int count_open(void)
 static void descriptors_nobody_wants(void **state)
 {
     (void)state;
-    static const char *const options[] = {"", "?descriptors=0"};
+    static const char *const options[] = {"?descriptors=16", "?descriptors=0"};
     for (int i = 0; i < 2; i++) {
         struct streams streams = unix_streams(options[i]);
         struct telex_bytes *one = streams.dialed, *other = streams.accepted;
         int file = file_number(0), fds[TELEX_BYTES_DESCRIPTORS], before = count_open();
         unsigned count = 0;
         char byte;
-        assert_int_equal(one->ops->write(one, &(struct iovec){"x", 1}, 1, &file, 1), 1);
-        assert_int_equal(other->ops->read(other, &(struct iovec){&byte, 1}, 1, i == 0 ? NULL : fds, i == 0 ? NULL : &count), 1);
+        assert_int_equal(streams_pass(one, "x", &file, 1), 1);
+        assert_int_equal(
+            other->ops->read(other, &(struct iovec){&byte, 1}, 1, i == 0 ? NULL : fds, i == 0 ? NULL : &count), 1);
         assert_int_equal(count, 0);
         assert_int_equal(count_open(), before);
         close(file);
         streams_free(&streams);
-        scratch_end();
     }
 }
 
 static void too_many_descriptors(void **state)
 {
     (void)state;
-    struct streams streams = unix_streams("");
+    struct streams streams = unix_streams("?descriptors=16");
     struct telex_bytes *one = streams.dialed, *other = streams.accepted;
     enum { MANY = TELEX_BYTES_DESCRIPTORS + 1 };
     int file = file_number(0), many[MANY], fds[TELEX_BYTES_DESCRIPTORS], before = count_open();
@@ -334,8 +339,8 @@ static void too_many_descriptors(void **state)
     char byte;
     for (int i = 0; i < MANY; i++)
         many[i] = file;
-    assert_int_equal(one->ops->write(one, &(struct iovec){"x", 1}, 1, many, MANY), -EINVAL);
-    assert_int_equal(one->ops->write(one, &(struct iovec){"x", 1}, 1, many, MANY - 1), 1);
+    assert_int_equal(streams_pass(one, "x", many, MANY), -EINVAL);
+    assert_int_equal(streams_pass(one, "x", many, MANY - 1), 1);
     assert_int_equal(other->ops->read(other, &(struct iovec){&byte, 1}, 1, fds, &count), 1);
     assert_int_equal(count, MANY - 1);
     while (count > 0)
@@ -347,7 +352,10 @@ static void too_many_descriptors(void **state)
         char bytes[CMSG_SPACE(sizeof many)];
     } control = {.header = {.cmsg_len = CMSG_LEN(sizeof many), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS}};
     memcpy(CMSG_DATA(&control.header), many, sizeof many);
-    struct msghdr message = {.msg_iov = &(struct iovec){"x", 1}, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+    struct msghdr message = {.msg_iov = &(struct iovec){&byte, 1},
+                             .msg_iovlen = 1,
+                             .msg_control = &control,
+                             .msg_controllen = sizeof control};
     assert_int_equal(sendmsg(one->ops->descriptor(one), &message, 0), 1);
     assert_int_equal(other->ops->read(other, &(struct iovec){&byte, 1}, 1, fds, &count), -EMFILE);
     assert_int_equal(count, 0);
@@ -355,7 +363,7 @@ static void too_many_descriptors(void **state)
 
     /* This process can open no more. */
     struct rlimit kept, none;
-    assert_int_equal(one->ops->write(one, &(struct iovec){"x", 1}, 1, &file, 1), 1);
+    assert_int_equal(streams_pass(one, "x", &file, 1), 1);
     getrlimit(RLIMIT_NOFILE, &kept);
     none = (struct rlimit){.rlim_cur = 0, .rlim_max = kept.rlim_max};
     setrlimit(RLIMIT_NOFILE, &none);
@@ -366,423 +374,6 @@ static void too_many_descriptors(void **state)
     assert_int_equal(count_open(), before);
     close(file);
     streams_free(&streams);
-    scratch_end();
-}
-
-/* ---- paths ---- */
-
-static bool exists(const char *path)
-{
-    struct stat facts;
-    return lstat(path, &facts) == 0;
-}
-
-static int listen_path(const char *name, const char *options, struct telex_bytes_port **ret_port)
-{
-    char text[256];
-    snprintf(text, sizeof text, "unix://%s%s", scratch_path(name), options);
-    return streams_listen(text, ret_port);
-}
-
-/* A path left by a process that was killed. */
-static void leave_stale(const char *name)
-{
-    pid_t child = fork();
-    if (child == 0) {
-        struct telex_bytes_port *port;
-        listen_path(name, "", &port);
-        kill(getpid(), SIGKILL);
-    }
-    waitpid(child, NULL, 0);
-    assert_true(exists(scratch_path(name)));
-}
-
-static void paths(void **state)
-{
-    (void)state;
-    struct telex_bytes_port *port, *other;
-    struct stat facts;
-    scratch_begin();
-    leave_stale("a");
-    assert_int_equal(listen_path("a", "?mode=0640", &port), 0);
-    assert_int_equal(stat(scratch_path("a"), &facts), 0);
-    assert_int_equal(facts.st_mode & 07777, 0640);
-    assert_int_equal(listen_path("a", "", &other), -EADDRINUSE);
-    assert_non_null(strstr(telex_said(), "somebody listens"));
-    struct telex_bytes *probe = streams_accept(port); /* all that the living one saw of it */
-    probe->ops->close(probe);
-    port->ops->close(port);
-    assert_false(exists(scratch_path("a")));
-
-    fclose(fopen(scratch_path("b"), "w"));
-    assert_int_equal(listen_path("b", "", &port), -EADDRINUSE);
-    assert_non_null(strstr(telex_said(), "no socket"));
-    assert_true(exists(scratch_path("b")));
-    assert_int_equal(symlink("nowhere", scratch_path("c")), 0);
-    assert_int_equal(listen_path("c", "", &port), -EADDRINUSE);
-    assert_true(exists(scratch_path("c")));
-    assert_int_equal(listen_path("no/d", "", &port), -ENOENT);
-
-    /* Somebody else's path by now. */
-    assert_int_equal(listen_path("e", "", &port), 0);
-    assert_int_equal(unlink(scratch_path("e")), 0);
-    assert_int_equal(listen_path("e", "", &other), 0);
-    port->ops->close(port);
-    assert_true(exists(scratch_path("e")));
-    other->ops->close(other);
-    assert_false(exists(scratch_path("e")));
-    scratch_end();
-}
-
-static void a_datagram_socket_is_somebody(void **state)
-{
-    (void)state;
-    struct telex_bytes_port *port;
-    struct telex_bytes *bytes;
-    struct sockaddr_un name = {.sun_family = AF_UNIX};
-    scratch_begin();
-    strcpy(name.sun_path, scratch_path("a"));
-    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    assert_int_equal(bind(fd, (struct sockaddr *)&name, sizeof name), 0);
-    assert_int_equal(listen_path("a", "", &port), -EADDRINUSE);
-    assert_int_equal(streams_dial(strcat(strcpy((char[256]){0}, "unix://"), name.sun_path), streams_soon(), &bytes), -EPROTOTYPE);
-    close(fd);
-    scratch_end();
-}
-
-static void paths_without_a_runtime_directory(void **state)
-{
-    (void)state;
-    struct telex_bytes_port *port;
-    scratch_begin();
-    fclose(fopen(scratch_path("telex"), "w"));
-    leave_stale("a");
-    assert_int_equal(listen_path("a", "", &port), 0);
-    port->ops->close(port);
-    assert_false(exists(scratch_path("a")));
-    scratch_end();
-}
-
-static void a_forked_child_keeps_the_path(void **state)
-{
-    (void)state;
-    struct telex_bytes_port *port;
-    struct telex_bytes *bytes;
-    char text[256];
-    scratch_begin();
-    assert_int_equal(listen_path("a", "", &port), 0);
-    snprintf(text, sizeof text, "%s", port->ops->address(port));
-    pid_t child = fork();
-    if (child == 0) {
-        port->ops->close(port);
-        _exit(exists(scratch_path("a")) ? 0 : 1);
-    }
-    int status;
-    waitpid(child, &status, 0);
-    assert_int_equal(status, 0);
-
-    /* A child that lives on does not make its dead parent look alive. */
-    int gone[2];
-    assert_int_equal(pipe(gone), 0);
-    port->ops->close(port);
-    child = fork();
-    if (child == 0) {
-        listen_path("a", "", &port);
-        pid_t heir = fork();
-        if (heir == 0) {
-            telex_poll(NULL, 0, streams_soon());
-            _exit(0);
-        }
-        _exit(write(gone[1], &heir, sizeof heir) == sizeof heir ? 0 : 1);
-    }
-    waitpid(child, &status, 0);
-    pid_t heir;
-    assert_int_equal(read(gone[0], &heir, sizeof heir), sizeof heir);
-    telex_poll(NULL, 0, telex_clock() + 20 * MS);
-    assert_int_equal(streams_dial(text, streams_soon(), &bytes), -ECONNREFUSED);
-    assert_int_equal(listen_path("a", "", &port), 0);
-    port->ops->close(port);
-    kill(heir, SIGKILL);
-    close(gone[0]);
-    close(gone[1]);
-    scratch_end();
-}
-
-static void abstract_names(void **state)
-{
-    (void)state;
-    struct telex_bytes_port *port, *other;
-    struct telex_bytes *bytes;
-    assert_int_equal(streams_listen("unix://@telex-unit-name", &port), 0);
-    assert_string_equal(port->ops->address(port), "unix://@telex-unit-name");
-    assert_int_equal(streams_listen("unix://@telex-unit-name", &other), -EADDRINUSE);
-    port->ops->close(port);
-    assert_int_equal(streams_dial("unix://@telex-unit-name", streams_soon(), &bytes), -ECONNREFUSED);
-    assert_int_equal(streams_listen("unix://@telex-unit-name", &port), 0);
-    port->ops->close(port);
-}
-
-/* ---- dialing ---- */
-
-static void malformed(void **state)
-{
-    (void)state;
-    char long_path[200] = "unix:///";
-    memset(long_path + 8, 'x', 107);
-    const char *const both[] = {"unix://relative", "unix://", "unix:///", "unix://@", long_path, "tcp://", "tcp://127.0.0.1", "tcp://::1:80", "tcp://[::1]"};
-    const char *const dialed[] = {"tcp://:80", "tcp://*:80", "tcp://127.0.0.1:0"};
-    struct telex_bytes_port *port;
-    struct telex_bytes *bytes;
-    for (size_t i = 0; i < sizeof both / sizeof *both; i++) {
-        assert_int_equal(streams_listen(both[i], &port), -EINVAL);
-        assert_int_equal(streams_dial(both[i], streams_soon(), &bytes), -EINVAL);
-    }
-    for (size_t i = 0; i < sizeof dialed / sizeof *dialed; i++)
-        assert_int_equal(streams_dial(dialed[i], streams_soon(), &bytes), -EINVAL);
-    scratch_begin();
-    assert_int_equal(listen_path("with space?and%percent" + 0, "", &port), -EINVAL); /* a bare percent sign */
-    char text[256];
-    snprintf(text, sizeof text, "unix://%s", scratch_path("with%20space%3Fand%25"));
-    assert_int_equal(streams_listen(text, &port), 0);
-    assert_string_equal(port->ops->address(port), text);
-    assert_true(exists(scratch_path("with space?and%")));
-    port->ops->close(port);
-    scratch_end();
-}
-
-static void nobody_listens(void **state)
-{
-    (void)state;
-    struct telex_bytes_port *port;
-    struct telex_bytes *bytes;
-    char text[256];
-    scratch_begin();
-    assert_int_equal(streams_listen("tcp://127.0.0.1:0", &port), 0);
-    snprintf(text, sizeof text, "%s", port->ops->address(port));
-    port->ops->close(port);
-    assert_int_equal(streams_dial(text, INT64_MAX, &bytes), -ECONNREFUSED);
-    assert_int_equal(streams_dial(text, 0, &bytes), -ECONNREFUSED);
-    assert_non_null(strstr(telex_said(), text));
-    leave_stale("a");
-    snprintf(text, sizeof text, "unix://%s", scratch_path("a"));
-    assert_int_equal(streams_dial(text, INT64_MAX, &bytes), -ECONNREFUSED);
-    assert_non_null(strstr(telex_said(), text));
-    snprintf(text, sizeof text, "unix://%s", scratch_path("b"));
-    assert_int_equal(streams_dial(text, INT64_MAX, &bytes), -ENOENT);
-    scratch_end();
-}
-
-static void not_permitted(void **state)
-{
-    (void)state;
-    struct telex_bytes_port *port;
-    struct telex_bytes *bytes;
-    char text[256];
-    if (geteuid() == 0 && setresuid(12345, 12345, 12345) < 0)
-        return; /* root may do everything */
-    scratch_begin();
-    assert_int_equal(listen_path("a", "?mode=0", &port), 0);
-    snprintf(text, sizeof text, "unix://%s", scratch_path("a"));
-    assert_int_equal(streams_dial(text, streams_soon(), &bytes), -EACCES);
-    assert_non_null(strstr(telex_said(), "mode="));
-    port->ops->close(port);
-    scratch_end();
-}
-
-/* A listener whose queue is full: until the deadline, and until there is room. */
-static void full_queue(int family, struct sockaddr *name, socklen_t length, const char *text)
-{
-    int listening = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    struct telex_bytes *queued[8], *late;
-    assert_int_equal(bind(listening, name, length), 0);
-    assert_int_equal(listen(listening, 0), 0);
-    char address[256];
-    getsockname(listening, name, &length);
-    snprintf(address, sizeof address, text, ntohs(((struct sockaddr_in *)name)->sin_port));
-    int count = 0, error;
-    while (count < 8 && (error = streams_dial(address, telex_clock() + 100 * MS, &queued[count])) == 0)
-        count++;
-    assert_true(count > 0 && count < 8);
-    assert_int_equal(error, -ETIMEDOUT);
-    assert_int_equal(streams_dial(address, 0, &late), -EAGAIN);
-    int64_t begin = telex_clock();
-    assert_int_equal(streams_dial(address, begin + 200 * MS, &late), -ETIMEDOUT);
-    assert_true(telex_clock() - begin >= 200 * MS && telex_clock() - begin < 2000 * MS);
-
-    pid_t child = fork();
-    if (child == 0) {
-        telex_poll(NULL, 0, telex_clock() + 100 * MS);
-        for (int i = 0; i < 8; i++) {
-            struct pollfd poll = {.fd = listening, .events = POLLIN};
-            telex_poll(&poll, 1, telex_clock() + 2000 * MS);
-            accept4(listening, NULL, NULL, SOCK_NONBLOCK);
-        }
-        _exit(0);
-    }
-    assert_int_equal(streams_dial(address, telex_clock() + (int64_t)10000 * MS, &late), 0);
-    late->ops->close(late);
-    kill(child, SIGKILL);
-    waitpid(child, NULL, 0);
-    while (count > 0) {
-        count--;
-        queued[count]->ops->close(queued[count]);
-    }
-    close(listening);
-}
-
-static void full_queues(void **state)
-{
-    (void)state;
-    union {
-        struct sockaddr any;
-        struct sockaddr_un local;
-        struct sockaddr_in v4;
-    } name = {.local = {.sun_family = AF_UNIX}};
-    strcpy(name.local.sun_path + 1, "telex-unit-full");
-    full_queue(AF_UNIX, &name.any, offsetof(struct sockaddr_un, sun_path) + 16, "unix://@telex-unit-full");
-    name.v4 = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    full_queue(AF_INET, &name.any, sizeof name.v4, "tcp://127.0.0.1:%u");
-}
-
-static void ignore(int number)
-{
-    (void)number;
-}
-
-static void dialing_is_interrupted(void **state)
-{
-    (void)state;
-    struct sockaddr_un name = {.sun_family = AF_UNIX, .sun_path = "\0telex-unit-interrupt"};
-    int listening = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_int_equal(bind(listening, (struct sockaddr *)&name, offsetof(struct sockaddr_un, sun_path) + 21), 0);
-    assert_int_equal(listen(listening, 0), 0);
-    struct telex_bytes *queued, *bytes;
-    assert_int_equal(streams_dial("unix://@telex-unit-interrupt", 0, &queued), 0);
-    sigaction(SIGALRM, &(struct sigaction){.sa_handler = ignore}, NULL);
-    ualarm(50000, 0);
-    assert_int_equal(streams_dial("unix://@telex-unit-interrupt", streams_soon(), &bytes), -EINTR);
-    queued->ops->close(queued);
-    close(listening);
-}
-
-/* ---- tcp ---- */
-
-static void every_interface(void **state)
-{
-    (void)state;
-    static const char *const listened[] = {"tcp://*:0", "tcp://:0"};
-    static const char *const dialed[] = {"tcp://127.0.0.1:%s", "tcp://localhost:%s", "tcp://[::1]:%s"};
-    for (int i = 0; i < 2; i++) {
-        struct telex_bytes_port *port;
-        assert_int_equal(streams_listen(listened[i], &port), 0);
-        const char *number = strrchr(port->ops->address(port), ':') + 1;
-        for (int j = 0; j < (has_ipv6() ? 3 : 2); j++) {
-            char text[64];
-            struct telex_bytes *bytes, *accepted;
-            struct telex_medium_peer peer;
-            snprintf(text, sizeof text, dialed[j], number);
-            assert_int_equal(streams_dial(text, streams_soon(), &bytes), 0);
-            accepted = streams_accept(port);
-            accepted->ops->peer(accepted, &peer);
-            assert_int_equal(strncmp(peer.address, j == 2 ? "[::1]:" : "127.0.0.1:", 6), 0);
-            accepted->ops->close(accepted);
-            bytes->ops->close(bytes);
-        }
-        struct telex_bytes *bytes; /* what it says of itself can be dialed, too */
-        assert_int_equal(streams_dial(port->ops->address(port), streams_soon(), &bytes), 0);
-        bytes->ops->close(bytes);
-        port->ops->close(port);
-    }
-}
-
-static void ports_in_use(void **state)
-{
-    (void)state;
-    struct streams streams = streams_new("tcp://127.0.0.1:0", "");
-    struct telex_bytes_port *other;
-    char text[64];
-    snprintf(text, sizeof text, "%s", streams.port->ops->address(streams.port));
-    assert_int_equal(streams_listen(text, &other), -EADDRINUSE);
-    assert_non_null(strstr(telex_said(), text));
-    streams.accepted->ops->close(streams.accepted); /* this end stays in TIME_WAIT, which does not hinder */
-    streams.accepted = NULL;
-    streams_free(&streams);
-    assert_int_equal(streams_listen(text, &other), 0);
-    other->ops->close(other);
-}
-
-static int option_of(struct telex_bytes *bytes, int level, int name)
-{
-    int value = -1;
-    socklen_t length = sizeof value;
-    getsockopt(bytes->ops->descriptor(bytes), level, name, &value, &length);
-    return value;
-}
-
-static void tuning_is_inherited(void **state)
-{
-    (void)state;
-    struct streams streams = streams_new("tcp://127.0.0.1:0", "");
-    for (int i = 0; i < 2; i++) {
-        struct telex_bytes *bytes = i == 0 ? streams.dialed : streams.accepted;
-        assert_int_equal(option_of(bytes, IPPROTO_TCP, TCP_NODELAY), 1);
-        assert_int_equal(option_of(bytes, SOL_SOCKET, SO_KEEPALIVE), 1);
-        assert_int_equal(option_of(bytes, IPPROTO_TCP, TCP_KEEPIDLE), 20);
-        assert_int_equal(option_of(bytes, IPPROTO_TCP, TCP_KEEPINTVL), 5);
-        assert_int_equal(option_of(bytes, IPPROTO_TCP, TCP_KEEPCNT), 4);
-        assert_true((fcntl(bytes->ops->descriptor(bytes), F_GETFD) & FD_CLOEXEC) != 0);
-        assert_true((fcntl(bytes->ops->descriptor(bytes), F_GETFL) & O_NONBLOCK) != 0);
-    }
-    int fd = 0;
-    assert_int_equal(streams.dialed->ops->write(streams.dialed, &(struct iovec){"x", 1}, 1, &fd, 1), -EOPNOTSUPP);
-    streams_free(&streams);
-}
-
-static bool write_file(const char *path, const char *text)
-{
-    int fd = open(path, O_WRONLY | O_CLOEXEC);
-    bool written = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
-    if (fd >= 0)
-        close(fd);
-    return written;
-}
-
-/* In a network of its own with one port to pick, a socket that dials this port gets it as its own end. */
-static void never_dials_itself(void **state)
-{
-    (void)state;
-    struct ifreq interface = {.ifr_name = "lo", .ifr_flags = IFF_UP};
-    if (unshare(CLONE_NEWNET) < 0 && unshare(CLONE_NEWUSER | CLONE_NEWNET) < 0)
-        return; /* not permitted here */
-    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    bool up = ioctl(fd, SIOCSIFFLAGS, &interface) == 0;
-    close(fd);
-    if (!up || !write_file("/proc/sys/net/ipv4/ip_local_port_range", "40001 40001"))
-        return;
-    struct telex_bytes *bytes;
-    assert_int_equal(streams_dial("tcp://127.0.0.1:40001", streams_soon(), &bytes), -ECONNREFUSED);
-    assert_int_equal(streams_dial("tcp://[::1]:40001", streams_soon(), &bytes), -ECONNREFUSED);
-}
-
-static void names_are_looked_up(void **state)
-{
-    (void)state;
-    struct telex_resolved resolved;
-    assert_int_equal(telex_resolve("localhost", 80, streams_soon(), &resolved), 0);
-    bool found = false;
-    for (unsigned i = 0; i < resolved.count; i++) {
-        found = found || (resolved.hosts[i].any.sa_family == AF_INET && resolved.hosts[i].v4.sin_addr.s_addr == htonl(INADDR_LOOPBACK));
-        assert_int_equal(ntohs(resolved.hosts[i].v4.sin_port), 80);
-    }
-    assert_true(found);
-    assert_int_equal(telex_resolve("::1", 80, 0, &resolved), 0);
-    assert_int_equal(resolved.count, 1);
-    assert_int_equal(resolved.hosts[0].any.sa_family, AF_INET6);
-    assert_int_equal(telex_resolve("fe80::1%lo", 80, 0, &resolved), 0);
-    assert_int_equal(resolved.hosts[0].v6.sin6_scope_id, 1);
-    assert_int_equal(telex_resolve("fe80::1%nosuch0", 80, 0, &resolved), -EINVAL);
-    assert_non_null(strstr(telex_said(), "nosuch0"));
-    assert_int_equal(telex_resolve("a..b", 80, streams_soon(), &resolved), -EINVAL);
 }
 
 static const struct testing_case cases[] = {
@@ -790,6 +381,7 @@ static const struct testing_case cases[] = {
     TESTING_CASE(fills_up),
     TESTING_CASE(peer_closes),
     TESTING_CASE(peer_breaks),
+    TESTING_CASE(dozes),
     TESTING_CASE(knows_its_peer),
     TESTING_CASE(out_of_descriptors),
     TESTING_CASE(descriptors_coalesced),
@@ -797,21 +389,6 @@ static const struct testing_case cases[] = {
     TESTING_CASE(descriptors_with_a_partial_write),
     TESTING_CASE(descriptors_nobody_wants),
     TESTING_CASE(too_many_descriptors),
-    TESTING_CASE(paths),
-    TESTING_CASE(a_datagram_socket_is_somebody),
-    TESTING_CASE(paths_without_a_runtime_directory),
-    TESTING_CASE(a_forked_child_keeps_the_path),
-    TESTING_CASE(abstract_names),
-    TESTING_CASE(malformed),
-    TESTING_CASE(nobody_listens),
-    TESTING_CASE(not_permitted),
-    TESTING_CASE(full_queues),
-    TESTING_CASE(dialing_is_interrupted),
-    TESTING_CASE(every_interface),
-    TESTING_CASE(ports_in_use),
-    TESTING_CASE(tuning_is_inherited),
-    TESTING_CASE(never_dials_itself),
-    TESTING_CASE(names_are_looked_up),
 };
 
 int main(int argc, char **argv)

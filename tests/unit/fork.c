@@ -199,14 +199,14 @@ static void facts(void **state)
     assert_true(telex_program()[0] != '\0');
     cpu_set_t all, one;
     assert_int_equal(sched_getaffinity(0, sizeof all, &all), 0);
-    assert_int_equal(telex_cores(), CPU_COUNT(&all));
+    assert_int_equal(telex_cores(-1), CPU_COUNT(&all));
     int core = 0;
     while (!CPU_ISSET(core, &all))
         core++;
     CPU_ZERO(&one);
     CPU_SET(core, &one);
     assert_int_equal(sched_setaffinity(0, sizeof one, &one), 0);
-    assert_int_equal(telex_cores(), 1);
+    assert_int_equal(telex_cores(-1), 1);
     unsigned char bytes[1000] = {0};
     assert_int_equal(telex_random(bytes, sizeof bytes), 0);
     int zeroes = 0;
@@ -266,9 +266,14 @@ static void waiting(void **state)
 }
 
 static const struct testing_case cases[] = {
-    TESTING_CASE(owned_are_closed_in_child), TESTING_CASE(generations_count), TESTING_CASE(errors_pass_through),
-    TESTING_CASE(forks_beside_threads),      TESTING_CASE(lives_differ),      TESTING_CASE(facts),
-    TESTING_CASE(bells),                     TESTING_CASE(waiting),
+    TESTING_CASE(owned_are_closed_in_child),
+    TESTING_CASE(generations_count),
+    TESTING_CASE(errors_pass_through),
+    TESTING_CASE(forks_beside_threads),
+    TESTING_CASE(lives_differ),
+    TESTING_CASE(facts),
+    TESTING_CASE(bells),
+    TESTING_CASE(waiting),
 };
 
 int main(int argc, char **argv)

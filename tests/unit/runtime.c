@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -15,8 +16,6 @@
 #include "os/fork.h"
 #include "os/process.h"
 #include "os/runtime.h"
-#include "unit/testing.h"
-
 #include "unit/scratch.h"
 
 enum { MS = 1000000 };
@@ -24,7 +23,6 @@ enum { MS = 1000000 };
 static void directory_is_private(void **state)
 {
     (void)state;
-    scratch_begin();
     char path[256];
     struct stat facts;
     assert_int_equal(telex_runtime_path(path, sizeof path), 0);
@@ -35,7 +33,6 @@ static void directory_is_private(void **state)
     assert_int_equal(facts.st_uid, geteuid());
     assert_int_equal(telex_runtime_path(path, sizeof path), 0);
     assert_int_equal(telex_runtime_path(path, 10), -ENAMETOOLONG);
-    scratch_end();
 }
 
 static void refused(const char *word)
@@ -50,7 +47,6 @@ static void refused(const char *word)
 static void unsafe_directories_are_refused(void **state)
 {
     (void)state;
-    scratch_begin();
     const char *path = scratch_path("telex");
     assert_int_equal(mkdir(path, 0700), 0);
     assert_int_equal(chmod(path, 0750), 0);
@@ -71,7 +67,6 @@ static void unsafe_directories_are_refused(void **state)
         assert_int_equal(chown(path, 12345, 12345), 0);
         refused("12345");
     }
-    scratch_end();
 }
 
 static void falls_back(const char *xdg, const char *temporary)
@@ -90,18 +85,16 @@ static void falls_back(const char *xdg, const char *temporary)
 static void other_places(void **state)
 {
     (void)state;
-    scratch_begin();
-    falls_back(NULL, scratch);
-    falls_back("", scratch);
-    falls_back("relative", scratch);
-    falls_back(scratch_path("not-there"), scratch);
+    falls_back(NULL, testing_directory());
+    falls_back("", testing_directory());
+    falls_back("relative", testing_directory());
+    falls_back(scratch_path("not-there"), testing_directory());
     if (geteuid() == 0) { /* as after su: the variable is another user's */
         const char *other = scratch_path("other");
         assert_int_equal(mkdir(other, 0700), 0);
         assert_int_equal(chown(other, 12345, 12345), 0);
-        falls_back(other, scratch);
+        falls_back(other, testing_directory());
     }
-    scratch_end();
 }
 
 /* A child that holds the lock for `ms`; returns once it has it. */
@@ -135,7 +128,6 @@ static void joined(pid_t child)
 static void lock_excludes(void **state)
 {
     (void)state;
-    scratch_begin();
     int64_t begin = telex_clock();
     pid_t child = holder(200);
     int lock = telex_runtime_lock();
@@ -155,7 +147,6 @@ static void lock_excludes(void **state)
     lock = telex_runtime_lock();
     assert_true(lock >= 0 && telex_clock() - begin < 500 * MS);
     telex_shut(lock);
-    scratch_end();
 }
 
 /* ---- entries ---- */
@@ -188,7 +179,6 @@ static struct seen walk(void)
 static void entries_are_listed(void **state)
 {
     (void)state;
-    scratch_begin();
     assert_int_equal(walk().count, 0);
     struct telex_entry entries[3];
     static const char *const addresses[] = {"unix:///b", "tcp://127.0.0.1:7", "unix:///a"};
@@ -220,7 +210,6 @@ static void entries_are_listed(void **state)
     assert_int_equal(telex_entry_add(&bad, "unix:///a\nb"), -EINVAL);
     assert_int_equal(bad.fd, -1);
     telex_entry_remove(&bad);
-    scratch_end();
 }
 
 static int files_in(const char *path)
@@ -243,11 +232,10 @@ static pid_t lister(const char *address, bool heir, int *ret_heir)
     if (child == 0) {
         struct telex_entry entry;
         word = telex_entry_add(&entry, address);
-        pid_t other = heir ? fork() : 0;
-        if (heir && other == 0)
+        if (heir && fork() == 0) /* it tells of itself: when it runs, it has closed what it must not keep */
+            word = getpid();
+        else if (heir)
             pause();
-        if (word == 0)
-            word = other;
         if (write(ready[1], &word, sizeof word) == sizeof word)
             pause();
         _exit(1);
@@ -263,7 +251,6 @@ static pid_t lister(const char *address, bool heir, int *ret_heir)
 static void the_killed_are_not_listed(void **state)
 {
     (void)state;
-    scratch_begin();
     int heir, none;
     pid_t first = lister("unix:///first", false, &none), second = lister("unix:///second", true, &heir);
     assert_int_equal(walk().count, 2);
@@ -274,6 +261,7 @@ static void the_killed_are_not_listed(void **state)
     assert_string_equal(seen.addresses[0], "unix:///first");
     assert_int_equal(files_in(scratch_path("telex/listeners")), 1);
     kill(heir, SIGKILL);
+    waitpid(heir, NULL, 0); /* orphans come to the test case */
 
     kill(first, SIGKILL);
     waitpid(first, NULL, 0);
@@ -282,14 +270,12 @@ static void the_killed_are_not_listed(void **state)
     assert_int_equal(files_in(scratch_path("telex/listeners")), 1);
     telex_entry_remove(&entry);
     assert_int_equal(files_in(scratch_path("telex/listeners")), 0);
-    scratch_end();
 }
 
 /* What others put into the folder disturbs nobody. */
 static void strange_entries(void **state)
 {
     (void)state;
-    scratch_begin();
     struct telex_entry entry;
     assert_int_equal(telex_entry_add(&entry, "unix:///x"), 0);
     assert_int_equal(mkfifo(scratch_path("telex/listeners/fifo"), 0600), 0);
@@ -301,12 +287,12 @@ static void strange_entries(void **state)
     assert_int_equal(ftruncate(entry.fd, 10), 0);
     assert_int_equal(walk().count, 0);
     telex_entry_remove(&entry);
-    scratch_end();
 }
 
 static const struct testing_case cases[] = {
-    TESTING_CASE(directory_is_private), TESTING_CASE(unsafe_directories_are_refused), TESTING_CASE(other_places),
-    TESTING_CASE(lock_excludes),        TESTING_CASE(entries_are_listed),             TESTING_CASE(the_killed_are_not_listed),
+    TESTING_CASE(directory_is_private), TESTING_CASE(unsafe_directories_are_refused),
+    TESTING_CASE(other_places),         TESTING_CASE(lock_excludes),
+    TESTING_CASE(entries_are_listed),   TESTING_CASE(the_killed_are_not_listed),
     TESTING_CASE(strange_entries),
 };
 

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /* Byte streams for tests: both ends of one in this process, without framing. */
-#ifndef TESTS_UNIT_STREAMS_H
-#define TESTS_UNIT_STREAMS_H
+#ifndef TELEX_TESTS_STREAMS_H
+#define TELEX_TESTS_STREAMS_H
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/reason.h"
 #include "medium/stream/bytes.h"
 #include "os/clock.h"
 #include "os/fork.h"
+#include "unit/testing.h"
 
 enum { MS = 1000000 };
 
@@ -37,6 +39,26 @@ static inline int streams_dial(const char *text, int64_t deadline, struct telex_
 {
     struct telex_address address;
     return streams_medium(text, &address)->dial(&address, deadline, ret_bytes);
+}
+
+/* PREFIX unix://@NAME SUFFIX, with a name that is this case's own, that of its directory; good until the eighth call after it. */
+static inline const char *streams_abstract(const char *prefix, const char *suffix)
+{
+    static char texts[8][256];
+    static unsigned next;
+    char *text = texts[next++ % 8];
+    snprintf(text, sizeof texts[0], "%sunix://@%s%s", prefix, testing_directory(), suffix);
+    return text;
+}
+
+/* Whether this machine has IPv6. */
+static inline bool streams_ipv6(void)
+{
+    struct telex_bytes_port *port;
+    if (streams_listen("tcp://[::1]:0", &port) < 0)
+        return false;
+    port->ops->close(port);
+    return true;
 }
 
 static inline int64_t streams_soon(void)
@@ -82,6 +104,19 @@ static inline void streams_free(struct streams *streams)
     if (streams->accepted != NULL)
         streams->accepted->ops->close(streams->accepted);
     streams->port->ops->close(streams->port);
+}
+
+/* The text as a part to write. */
+static inline struct iovec streams_part(const char *text)
+{
+    return (struct iovec){(void *)text, strlen(text)};
+}
+
+/* Writes the text with descriptors. */
+static inline ssize_t streams_pass(struct telex_bytes *bytes, const char *text, const int *fds, unsigned fd_count)
+{
+    struct iovec part = streams_part(text);
+    return bytes->ops->write(bytes, &part, 1, fds, fd_count);
 }
 
 static inline ssize_t streams_write(struct telex_bytes *bytes, const void *data, size_t length)

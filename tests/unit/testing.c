@@ -85,7 +85,7 @@ static int under_cmocka(struct body *body)
     int report = dup(STDOUT_FILENO), nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
     dup2(nowhere, STDOUT_FILENO);
     close(nowhere);
-    cmocka_set_message_output(CM_OUTPUT_SUBUNIT);
+    cmocka_set_message_output(CM_OUTPUT_STDOUT);
     const struct CMUnitTest test = {"case", run_body, NULL, NULL, body};
     const struct CMUnitTest tests[] = {test};
     FILE *out = stdout;
@@ -124,6 +124,11 @@ pid_t testing_fork(void (*run)(void *with), void *with)
     pid_t child = fork();
     if (child != 0)
         return child;
+    testing_be_child(run, with);
+}
+
+_Noreturn void testing_be_child(void (*run)(void *with), void *with)
+{
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     struct body body = {run, with};
     /* cmocka is running a test already in this process' copy: a fresh run inside it keeps assertions here. */

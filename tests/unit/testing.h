@@ -31,6 +31,9 @@ int testing_main(int argc, char **argv, const char *group, const struct testing_
 /* A child process that runs `run(with)`; a failed assertion there fails it. */
 pid_t testing_fork(void (*run)(void *with), void *with);
 
+/* The same in a child that exists already: runs `run(with)` and exits. */
+_Noreturn void testing_be_child(void (*run)(void *with), void *with);
+
 /* Waits for the child and asserts that it ended with status 0. */
 void testing_wait(pid_t child);
 

@@ -16,17 +16,25 @@ static void sizes(void **state)
         const char *text;
         uint64_t bytes;
     } good[] = {
-        {"0", 0},           {"4096", 4096},          {"1B", 1},
-        {"1kB", 1000},      {"64KiB", 65536},        {"1MB", 1000000},
-        {"1MiB", 1048576},  {"2GiB", 2147483648},    {"3GB", 3000000000},
-        {"007", 7},         {"18446744073709551615", UINT64_MAX},
+        {"0", 0},
+        {"4096", 4096},
+        {"1B", 1},
+        {"1kB", 1000},
+        {"64KiB", 65536},
+        {"1MB", 1000000},
+        {"1MiB", 1048576},
+        {"2GiB", 2147483648},
+        {"3GB", 3000000000},
+        {"007", 7},
+        {"18446744073709551615", UINT64_MAX},
     };
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
         uint64_t bytes = 42;
         assert_int_equal(telex_parse_size(good[i].text, &bytes), 0);
         assert_true(bytes == good[i].bytes);
     }
-    static const char *const bad[] = {"", " 1", "1 ", "-1", "+1", "1.5MiB", "MiB", "1mib", "1KIB", "0x10", "1 MiB", "1MiBs", "1ms"};
+    static const char *const bad[] = {"",     " 1",   "1 ",   "-1",    "+1",    "1.5MiB", "MiB",
+                                      "1mib", "1KIB", "0x10", "1 MiB", "1MiBs", "1ms"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         uint64_t bytes = 42;
         assert_int_equal(telex_parse_size(bad[i], &bytes), -EINVAL);
@@ -46,8 +54,13 @@ static void durations(void **state)
     static const struct {
         const char *text;
         int64_t ns;
-    } good[] = {{"0s", 0},         {"100ns", 100},          {"10us", 10000},           {"500ms", 500000000},
-                {"2s", 2000000000}, {"1min", 60000000000}, {"9223372036854775807ns", INT64_MAX}};
+    } good[] = {{"0s", 0},
+                {"100ns", 100},
+                {"10us", 10000},
+                {"500ms", 500000000},
+                {"2s", 2000000000},
+                {"1min", 60000000000},
+                {"9223372036854775807ns", INT64_MAX}};
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
         int64_t ns = 42;
         assert_int_equal(telex_parse_duration(good[i].text, &ns), 0);

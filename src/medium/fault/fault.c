@@ -20,8 +20,8 @@
 #include "os/clock.h"
 
 enum {
-    PARTS = 16,             /* of one read or write that are passed on; it may be shorter than what was asked for */
-    LONGEST_NAP = 5000000,  /* ns that a read or write may take because of a delay */
+    PARTS = 16,            /* of one read or write that are passed on; it may be shorter than what was asked for */
+    LONGEST_NAP = 5000000, /* ns that a read or write may take because of a delay */
 };
 
 struct plan { /* 0: no such fault */
@@ -35,13 +35,14 @@ static const struct fault {
     enum kind kind;
     size_t at;
 } faults[] = {
-    {"split", NUMBER, offsetof(struct plan, split)},       /* at most so many bytes in one read or write */
-    {"delay", DURATION, offsetof(struct plan, delay)},     /* each read and write passes only after this time */
-    {"cut", NUMBER, offsetof(struct plan, cut)},           /* after so many bytes, both ways together, the connection breaks */
-    {"kill", NUMBER, offsetof(struct plan, kill)},         /* after so many bytes the process kills itself */
-    {"short", PERCENT, offsetof(struct plan, shortened)},  /* so many of 100 reads and writes get a random shorter length */
-    {"again", PERCENT, offsetof(struct plan, again)},      /* so many of 100 reads and writes answer -EAGAIN */
-    {"seed", NUMBER, offsetof(struct plan, seed)},         /* of the random numbers */
+    {"split", NUMBER, offsetof(struct plan, split)},   /* at most so many bytes in one read or write */
+    {"delay", DURATION, offsetof(struct plan, delay)}, /* each read and write passes only after this time */
+    {"cut", NUMBER, offsetof(struct plan, cut)},   /* after so many bytes, both ways together, the connection breaks */
+    {"kill", NUMBER, offsetof(struct plan, kill)}, /* after so many bytes the process kills itself */
+    {"short", PERCENT,
+     offsetof(struct plan, shortened)},               /* so many of 100 reads and writes get a random shorter length */
+    {"again", PERCENT, offsetof(struct plan, again)}, /* so many of 100 reads and writes answer -EAGAIN */
+    {"seed", NUMBER, offsetof(struct plan, seed)},    /* of the random numbers */
 };
 
 struct way { /* one direction; used by one thread at a time */
@@ -70,7 +71,8 @@ struct fault_port {
 
 static int read_value(const struct fault *fault, const char *text, uint64_t *ret_value)
 {
-    int error = fault->kind == DURATION ? telex_parse_duration(text, (int64_t *)ret_value) : telex_parse_size(text, ret_value);
+    int error =
+        fault->kind == DURATION ? telex_parse_duration(text, (int64_t *)ret_value) : telex_parse_size(text, ret_value);
     if (error == 0 && fault->kind == PERCENT && *ret_value > 100)
         error = -ERANGE;
     return error;
@@ -81,7 +83,8 @@ static int read_fault(const char *text, size_t length, struct plan *plan)
     char value[32];
     for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) {
         size_t name = strlen(faults[i].name);
-        if (length <= name || text[name] != ':' || memcmp(text, faults[i].name, name) != 0 || length - name > sizeof value)
+        if (length <= name || text[name] != ':' || memcmp(text, faults[i].name, name) != 0 ||
+            length - name > sizeof value)
             continue;
         memcpy(value, text + name + 1, length - name - 1);
         value[length - name - 1] = '\0';
@@ -91,7 +94,9 @@ static int read_fault(const char *text, size_t length, struct plan *plan)
         memcpy((char *)plan + faults[i].at, &number, sizeof number);
         return 0;
     }
-    return telex_say(-EINVAL, "option fault=: \"%.*s\" is no fault; there are split:N delay:TIME cut:N kill:N short:PERCENT again:PERCENT seed:N",
+    return telex_say(-EINVAL,
+                     "option fault=: \"%.*s\" is no fault; there are split:N delay:TIME cut:N kill:N short:PERCENT "
+                     "again:PERCENT seed:N",
                      (int)length, text);
 }
 
@@ -99,10 +104,10 @@ static int read_plan(const char *text, struct plan *plan)
 {
     *plan = (struct plan){0};
     int error = 0;
-    while (error == 0 && *text != '\0') {
-        size_t length = strcspn(text, ",");
-        error = read_fault(text, length, plan);
-        text += length + (text[length] == ',');
+    for (const char *next = text[0] != '\0' ? text : NULL; error == 0 && next != NULL;) {
+        size_t length = strcspn(next, ",");
+        error = read_fault(next, length, plan);
+        next = next[length] == ',' ? next + length + 1 : NULL;
     }
     return error;
 }
@@ -197,7 +202,8 @@ static int clip(const struct iovec *parts, int part_count, uint64_t length, stru
     return used;
 }
 
-static ssize_t fault_read(struct telex_bytes *bytes, const struct iovec *parts, int part_count, int *fds, unsigned *fd_count)
+static ssize_t fault_read(struct telex_bytes *bytes, const struct iovec *parts, int part_count, int *fds,
+                          unsigned *fd_count)
 {
     struct fault_bytes *self = of(bytes);
     struct iovec clipped[PARTS];
@@ -211,7 +217,8 @@ static ssize_t fault_read(struct telex_bytes *bytes, const struct iovec *parts, 
     return got;
 }
 
-static ssize_t fault_write(struct telex_bytes *bytes, const struct iovec *parts, int part_count, const int *fds, unsigned fd_count)
+static ssize_t fault_write(struct telex_bytes *bytes, const struct iovec *parts, int part_count, const int *fds,
+                           unsigned fd_count)
 {
     struct fault_bytes *self = of(bytes);
     struct iovec clipped[PARTS];
@@ -262,7 +269,8 @@ static const struct telex_bytes_ops bytes_ops = {
 };
 
 /* Takes `inner` over, also when it fails. `number`: that of the stream at its listener, so that they differ. */
-static int bytes_new(struct telex_bytes *inner, const struct plan *plan, uint64_t number, struct telex_bytes **ret_bytes)
+static int bytes_new(struct telex_bytes *inner, const struct plan *plan, uint64_t number,
+                     struct telex_bytes **ret_bytes)
 {
     struct fault_bytes *self = calloc(1, sizeof *self);
     if (self == NULL) {
@@ -283,7 +291,8 @@ static int bytes_new(struct telex_bytes *inner, const struct plan *plan, uint64_
 /* ---- dialing and listening ---- */
 
 /* The medium within, and its plan. NULL with a sentence. */
-static const struct telex_bytes_medium *unwrap(const struct telex_address *address, struct telex_address *ret_inner, struct plan *ret_plan)
+static const struct telex_bytes_medium *unwrap(const struct telex_address *address, struct telex_address *ret_inner,
+                                               struct plan *ret_plan)
 {
     *ret_inner = *address;
     ret_inner->faulty = false;

@@ -534,8 +534,11 @@ int telex_stream_put(struct telex_link *link, telex_message *message, const stru
     struct telex_stream *stream = stream_of(link);
     if (link->out_end != 0)
         return link->out_end;
-    if (is_full(stream) && telex_stream_push(link) != 0 && is_full(stream))
-        return link->out_end != 0 ? link->out_end : -EAGAIN;
+    if (is_full(stream)) {
+        telex_stream_push(link);
+        if (link->out_end != 0 || is_full(stream))
+            return link->out_end != 0 ? link->out_end : -EAGAIN;
+    }
 
     struct telex_frame frame = frame_of(message, how);
     uint64_t number = frame.number = stream->number + 1;

@@ -77,8 +77,8 @@ static int connect_socket(ares_socket_t fd, const struct sockaddr *to, ares_sock
     return connect(fd, to, length);
 }
 
-static ares_ssize_t receive_from(ares_socket_t fd, void *bytes, size_t length, int flags, struct sockaddr *from, ares_socklen_t *from_length,
-                                 void *user)
+static ares_ssize_t receive_from(ares_socket_t fd, void *bytes, size_t length, int flags, struct sockaddr *from,
+                                 ares_socklen_t *from_length, void *user)
 {
     (void)user;
     return recvfrom(fd, bytes, length, flags, from, from_length);
@@ -91,7 +91,8 @@ static ares_ssize_t send_parts(ares_socket_t fd, const struct iovec *parts, int 
     return sendmsg(fd, &message, MSG_NOSIGNAL);
 }
 
-static const struct ares_socket_functions socket_functions = {make_socket, close_socket, connect_socket, receive_from, send_parts};
+static const struct ares_socket_functions socket_functions = {make_socket, close_socket, connect_socket, receive_from,
+                                                              send_parts};
 
 struct look_up {
     uint16_t port;
@@ -206,7 +207,8 @@ static int look_name_up(const char *host, uint16_t port, int64_t deadline, struc
     int error = wait_for(channel, &look_up, deadline);
     ares_destroy(channel); /* calls `found` if it was not called yet */
     if (error < 0)
-        return telex_say(error, "host \"%.100s\": the look-up was not finished %s", host, error == -EINTR ? "when interrupted" : "by the deadline");
+        return telex_say(error, "host \"%.100s\": the look-up was not finished %s", host,
+                         error == -EINTR ? "when interrupted" : "by the deadline");
     if (look_up.status != ARES_SUCCESS)
         return explain(host, look_up.status);
     return resolved->count > 0 ? 0 : explain(host, ARES_ENODATA);

@@ -65,7 +65,8 @@ int telex_socket_make_dozing(int fd)
 {
     static const struct timeval patience = {.tv_usec = TELEX_BYTES_DOZE_NS / 1000};
     int flags = fcntl(fd, F_GETFL);
-    if (flags < 0 || fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) < 0)
+    if (flags < 0 || fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) < 0 ||
+        setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) < 0)
         return telex_say(-errno, "a socket cannot be set up: %m");
     return 0;
 }

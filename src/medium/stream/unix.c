@@ -39,7 +39,7 @@ struct unix_port {
     bool takes_descriptors;
     unsigned generation; /* a forked child does not remove its parent's path */
     dev_t device;
-    ino_t inode;         /* 0: abstract */
+    ino_t inode; /* 0: abstract */
     char path[sizeof(struct sockaddr_un)];
     char address[512];
 };
@@ -51,12 +51,16 @@ static int name_of(const char *where, struct sockaddr_un *ret_name, socklen_t *r
     size_t length = strlen(where);
     *ret_name = (struct sockaddr_un){.sun_family = AF_UNIX};
     if (where[0] != '/' && where[0] != '@')
-        return telex_say(-EINVAL, "\"unix://%.100s\": it wants a path from the root (three slashes: unix:///tmp/name) or unix://@NAME", where);
+        return telex_say(
+            -EINVAL,
+            "\"unix://%.100s\": it wants a path from the root (three slashes: unix:///tmp/name) or unix://@NAME",
+            where);
     if (length == 1)
         return telex_say(-EINVAL, "\"unix://%s\": the name is empty", where);
     if (length >= sizeof ret_name->sun_path)
-        return telex_say(-EINVAL, "\"unix://%.40s...\" has %zu bytes after the two slashes; a Unix socket's name has at most %zu", where, length,
-                         sizeof ret_name->sun_path - 1);
+        return telex_say(
+            -EINVAL, "\"unix://%.40s...\" has %zu bytes after the two slashes; a Unix socket's name has at most %zu",
+            where, length, sizeof ret_name->sun_path - 1);
     memcpy(ret_name->sun_path, where, length);
     bool abstract = where[0] == '@';
     if (abstract)
@@ -100,15 +104,19 @@ static int take_descriptors(struct msghdr *message, int *fds, unsigned *count)
         return 0;
     while (*count > before)
         telex_shut(fds[--*count]);
-    return telex_say(error, "descriptors that came with a message were lost: more than %d at a time, or this process has too many open (ulimit -n)",
+    return telex_say(error,
+                     "descriptors that came with a message were lost: more than %d at a time, or this process has too "
+                     "many open (ulimit -n)",
                      TELEX_BYTES_DESCRIPTORS);
 }
 
-static ssize_t read_with(struct telex_bytes *bytes, const struct iovec *parts, int part_count, int *fds, unsigned *count, int flags)
+static ssize_t read_with(struct telex_bytes *bytes, const struct iovec *parts, int part_count, int *fds,
+                         unsigned *count, int flags)
 {
     struct unix_bytes *self = of(bytes);
     if (fds == NULL || !self->takes_descriptors)
-        return telex_socket_read(self->fd, parts, part_count, flags); /* without room for them the kernel closes any that came */
+        return telex_socket_read(self->fd, parts, part_count,
+                                 flags); /* without room for them the kernel closes any that came */
     union control control;
     struct msghdr message = {.msg_iov = (struct iovec *)parts,
                              .msg_iovlen = (size_t)part_count,
@@ -123,23 +131,28 @@ static ssize_t read_with(struct telex_bytes *bytes, const struct iovec *parts, i
     return error < 0 ? error : got;
 }
 
-static ssize_t unix_read(struct telex_bytes *bytes, const struct iovec *parts, int part_count, int *fds, unsigned *count)
+static ssize_t unix_read(struct telex_bytes *bytes, const struct iovec *parts, int part_count, int *fds,
+                         unsigned *count)
 {
     return read_with(bytes, parts, part_count, fds, count, MSG_DONTWAIT);
 }
 
-static ssize_t unix_doze(struct telex_bytes *bytes, const struct iovec *parts, int part_count, int *fds, unsigned *count)
+static ssize_t unix_doze(struct telex_bytes *bytes, const struct iovec *parts, int part_count, int *fds,
+                         unsigned *count)
 {
     return read_with(bytes, parts, part_count, fds, count, 0);
 }
 
-static ssize_t unix_write(struct telex_bytes *bytes, const struct iovec *parts, int part_count, const int *fds, unsigned fd_count)
+static ssize_t unix_write(struct telex_bytes *bytes, const struct iovec *parts, int part_count, const int *fds,
+                          unsigned fd_count)
 {
     if (fd_count == 0)
         return telex_socket_write(of(bytes)->fd, parts, part_count, NULL, 0);
     if (fd_count > TELEX_BYTES_DESCRIPTORS)
-        return telex_say(-EINVAL, "%u descriptors in one message; at most %d are possible", fd_count, TELEX_BYTES_DESCRIPTORS);
-    union control control = {.align = {.cmsg_len = CMSG_LEN(fd_count * sizeof *fds), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS}};
+        return telex_say(-EINVAL, "%u descriptors in one message; at most %d are possible", fd_count,
+                         TELEX_BYTES_DESCRIPTORS);
+    union control control = {
+        .align = {.cmsg_len = CMSG_LEN(fd_count * sizeof *fds), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS}};
     memcpy(CMSG_DATA(&control.align), fds, fd_count * sizeof *fds);
     return telex_socket_write(of(bytes)->fd, parts, part_count, control.bytes, CMSG_SPACE(fd_count * sizeof *fds));
 }
@@ -210,9 +223,10 @@ static int bytes_new(int fd, bool takes_descriptors, struct telex_bytes **ret_by
         free(self);
         return error;
     }
-    *self = (struct unix_bytes){.base = {.ops = &bytes_ops, .carries_descriptors = true, .delivered_when_written = true},
-                                .fd = fd,
-                                .takes_descriptors = takes_descriptors};
+    *self =
+        (struct unix_bytes){.base = {.ops = &bytes_ops, .carries_descriptors = true, .delivered_when_written = true},
+                            .fd = fd,
+                            .takes_descriptors = takes_descriptors};
     *ret_bytes = &self->base;
     return 0;
 }
@@ -332,7 +346,8 @@ static int remove_stale(const struct sockaddr_un *name, socklen_t length)
     if (lstat(path, &facts) < 0)
         return errno == ENOENT ? 0 : telex_say(-EADDRINUSE, "unix://%s: %m", path);
     if (!S_ISSOCK(facts.st_mode))
-        return telex_say(-EADDRINUSE, "unix://%s: there is a file of that name that is no socket; telex does not remove it", path);
+        return telex_say(-EADDRINUSE,
+                         "unix://%s: there is a file of that name that is no socket; telex does not remove it", path);
     int fd = telex_socket_new(AF_UNIX);
     if (fd < 0)
         return fd;
@@ -372,8 +387,8 @@ static int listen_path(struct unix_port *self, const struct sockaddr_un *name, s
     if (error < 0)
         return error;
     struct stat facts;
-    if (fchmodat(AT_FDCWD, name->sun_path, (mode_t)mode, AT_SYMLINK_NOFOLLOW) < 0 || lstat(name->sun_path, &facts) < 0 ||
-        listen(self->fd, SOMAXCONN) < 0) {
+    if (fchmodat(AT_FDCWD, name->sun_path, (mode_t)mode, AT_SYMLINK_NOFOLLOW) < 0 ||
+        lstat(name->sun_path, &facts) < 0 || listen(self->fd, SOMAXCONN) < 0) {
         error = telex_say(-errno, "unix://%s: %m", name->sun_path);
         unlink(name->sun_path);
         return error;

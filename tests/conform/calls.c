@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: MIT */
+/* Calls: one reply to each request, whatever the order, and what happens when none comes. */
+#include "conform/conform.h"
+
+static void take_request(struct talk *talk, telex_message *request)
+{
+    assert_gives(telex_receive(talk->channel, request, SECONDS(10)), 0, talk->channel);
+    assert_true(request->flags & TELEX_IS_CALL);
+}
+
+static void answer_with(struct talk *talk, const telex_message *request, const char *text)
+{
+    telex_message reply = telex_text(text);
+    assert_gives(telex_reply(talk->channel, request, &reply, 0, SECONDS(5)), 0, talk->channel);
+}
+
+static void expect_reply(const telex_message *reply, const char *text)
+{
+    assert_int_equal(reply->length, strlen(text));
+    assert_memory_equal(reply->data, text, reply->length);
+    assert_true(reply->flags & TELEX_IS_REPLY);
+}
+
+/* ---- one after the other ---- */
+
+static void echo_200(struct talk *talk)
+{
+    telex_message request = {0};
+    for (int i = 0; i < 200; i++) {
+        assert_gives(telex_receive(talk->channel, &request, SECONDS(10)), 0, talk->channel);
+        if (talk->setup->on == ON_LINES)
+            assert_gives(telex_send(talk->channel, &request, 0, SECONDS(5)), 0, talk->channel);
+        else
+            assert_gives(telex_reply(talk->channel, &request, &request, i % 10 == 0 ? TELEX_SYNC : 0, SECONDS(5)), 0,
+                         talk->channel);
+    }
+    telex_release(&request);
+}
+
+static void one_by_one(void **state)
+{
+    struct talk talk;
+    talk_begin(&talk, *state, "", echo_200);
+    telex_message reply = {0};
+    for (unsigned i = 0; i < 200; i++) {
+        telex_message request = message_of(&talk, pattern(i, i * 10), i * 10);
+        request.lane = talk.setup->on == ON_TELEX ? (uint8_t)(i % 3) : 0;
+        assert_gives(telex_call(talk.channel, &request, &reply, SECONDS(10)), 0, talk.channel);
+        assert_int_equal(reply.length, i * 10);
+        if (i > 0)
+            assert_memory_equal(reply.data, pattern(i, i * 10), i * 10);
+        assert_int_equal(reply.lane, request.lane);
+        assert_int_equal(reply.request, request.number);
+    }
+    telex_release(&reply);
+    talk_end(&talk);
+}
+
+/* ---- several outstanding ---- */
+
+static void answer_backwards(struct talk *talk)
+{
+    telex_message requests[10] = {0};
+    for (int i = 0; i < 10; i++)
+        take_request(talk, &requests[i]);
+    send_text(talk, "in between");
+    for (int i = 9; i >= 0; i--) {
+        telex_message reply = telex_binary(requests[i].data, requests[i].length);
+        assert_good(telex_reply(talk->channel, &requests[i], &reply, 0, SECONDS(5)));
+        assert_gives(telex_reply(talk->channel, &requests[i], &reply, 0, SECONDS(5)), -ENOENT, talk->channel);
+        telex_release(&requests[i]);
+    }
+}
+
+static void several_outstanding(void **state)
+{
+    struct talk talk;
+    talk_begin(&talk, *state, "", answer_backwards);
+    uint64_t numbers[10];
+    for (unsigned i = 0; i < 10; i++) {
+        telex_message request = telex_binary(pattern(i, 50 + i), 50 + i);
+        assert_good(telex_call_start(talk.channel, &request, SECONDS(5)));
+        numbers[i] = request.number;
+    }
+    telex_message reply = {0};
+    for (unsigned i = 0; i < 5; i++) {
+        assert_gives(telex_call_finish(talk.channel, numbers[i], &reply, SECONDS(10)), 0, talk.channel);
+        assert_int_equal(reply.length, 50 + i);
+        assert_memory_equal(reply.data, pattern(i, 50 + i), 50 + i);
+    }
+    bool seen[10] = {false};
+    for (unsigned i = 5; i < 10; i++) { /* whichever comes first */
+        assert_gives(telex_call_finish(talk.channel, 0, &reply, SECONDS(10)), 0, talk.channel);
+        assert_true(reply.length >= 55 && reply.length < 60 && !seen[reply.length - 50]);
+        seen[reply.length - 50] = true;
+    }
+    assert_gives(telex_call_finish(talk.channel, 0, &reply, SECONDS(1)), -ENOENT, talk.channel);
+    assert_gives(telex_call_finish(talk.channel, numbers[0], &reply, SECONDS(1)), -ENOENT, talk.channel);
+    expect_text(&talk, "in between"); /* what is no reply is for receive */
+    telex_release(&reply);
+    talk_end(&talk);
+}
+
+static void finish_in_vain_keeps(struct talk *talk)
+{
+    telex_message request = {0};
+    take_request(talk, &request);
+    talk_hear(talk, 'g');
+    answer_with(talk, &request, "late but welcome");
+    telex_release(&request);
+}
+
+static void a_finish_in_vain_keeps_the_call(void **state)
+{
+    struct talk talk;
+    talk_begin(&talk, *state, "", finish_in_vain_keeps);
+    telex_message request = telex_text("?"), reply = {0};
+    assert_good(telex_call_start(talk.channel, &request, SECONDS(5)));
+    assert_gives(telex_call_finish(talk.channel, request.number, &reply, TELEX_NOW), -EAGAIN, talk.channel);
+    assert_gives(telex_call_finish(talk.channel, request.number, &reply, MILLISECONDS(20)), -ETIMEDOUT, talk.channel);
+    talk_say(&talk, 'g');
+    assert_gives(telex_call_finish(talk.channel, request.number, &reply, SECONDS(5)), 0, talk.channel);
+    expect_reply(&reply, "late but welcome");
+    telex_release(&reply);
+    talk_end(&talk);
+}
+
+/* ---- no reply in time ---- */
+
+static void answer_late(struct talk *talk)
+{
+    telex_message first = {0}, second = {0};
+    take_request(talk, &first);
+    talk_hear(talk, 'g');
+    take_request(talk, &second);
+    answer_with(talk, &first, "to the first");
+    answer_with(talk, &second, "to the second");
+    telex_release(&first);
+    telex_release(&second);
+}
+
+static void late_replies_are_dropped(void **state)
+{
+    struct talk talk;
+    talk_begin(&talk, *state, "", answer_late);
+    telex_message request = telex_text("one"), reply = {0};
+    assert_gives(telex_call(talk.channel, &request, &reply, MILLISECONDS(50)), -ETIMEDOUT, talk.channel);
+    talk_say(&talk, 'g');
+    request = telex_text("two");
+    assert_gives(telex_call(talk.channel, &request, &reply, SECONDS(5)), 0, talk.channel);
+    expect_reply(&reply, "to the second");
+    telex_counters counters = {.size = sizeof counters};
+    assert_good(telex_counters_of(talk.channel, &counters));
+    assert_int_equal(counters.late, 1);
+    telex_release(&reply);
+    talk_end(&talk);
+}
+
+static void answer_lines_late(struct talk *talk)
+{
+    expect_text(talk, "one");
+    talk_hear(talk, 'g');
+    send_text(talk, "to the first");
+    expect_text(talk, "two");
+    send_text(talk, "to the second");
+    send_text(talk, "unasked");
+}
+
+static void late_lines_are_dropped(void **state)
+{
+    struct talk talk;
+    talk_begin(&talk, *state, "", answer_lines_late);
+    telex_message request = telex_text("one"), reply = {0};
+    assert_gives(telex_call(talk.channel, &request, &reply, MILLISECONDS(50)), -ETIMEDOUT, talk.channel);
+    talk_say(&talk, 'g');
+    request = telex_text("two");
+    assert_good(telex_call_start(talk.channel, &request, SECONDS(5)));
+    telex_message third = telex_text("three");
+    assert_gives(telex_call_start(talk.channel, &third, SECONDS(5)), -EBUSY, talk.channel);
+    assert_gives(telex_call_finish(talk.channel, request.number, &reply, SECONDS(5)), 0, talk.channel);
+    expect_reply(&reply, "to the second");
+    expect_text(&talk, "unasked");
+    telex_release(&reply);
+    talk_end(&talk);
+}
+
+static void watch_cancelling(struct talk *talk)
+{
+    telex_message request = {0}, other = {0};
+    take_request(talk, &request);
+    assert_int_equal(telex_cancelled(talk->channel, &request), 0);
+    talk_say(talk, 't');
+    for (int tries = 0; telex_cancelled(talk->channel, &request) == 0; tries++) {
+        assert_true(tries < 5000);
+        nap(1);
+    }
+    assert_int_equal(telex_cancelled(talk->channel, &request), 1);
+    answer_with(talk, &request, "for nobody");
+    assert_int_equal(telex_cancelled(talk->channel, &request), -ENOENT);
+    talk_hear(talk, 'g');
+    /* Of the next two one was cancelled before anybody took it: it is not even seen. */
+    take_request(talk, &other);
+    assert_int_equal(other.length, 4);
+    answer_with(talk, &other, "ok");
+    telex_release(&request);
+    telex_release(&other);
+}
+
+static void cancelling(void **state)
+{
+    struct talk talk;
+    talk_begin(&talk, *state, "", watch_cancelling);
+    telex_message request = telex_text("?"), unseen = telex_text("unseen"), seen = telex_text("seen"), reply = {0};
+    assert_good(telex_call_start(talk.channel, &request, SECONDS(5)));
+    talk_hear(&talk, 't');
+    assert_good(telex_call_cancel(talk.channel, request.number));
+    assert_gives(telex_call_cancel(talk.channel, request.number), -ENOENT, talk.channel);
+    /* Held back, so that it is cancelled before it leaves, or read together with its cancellation. */
+    assert_good(telex_call_start(talk.channel, &unseen, SECONDS(5)));
+    assert_good(telex_call_cancel(talk.channel, unseen.number));
+    assert_good(telex_flush(talk.channel, SECONDS(5)));
+    nap(50);
+    assert_good(telex_call_start(talk.channel, &seen, SECONDS(5)));
+    assert_good(telex_flush(talk.channel, SECONDS(5)));
+    nap(50);
+    talk_say(&talk, 'g');
+    assert_gives(telex_call_finish(talk.channel, seen.number, &reply, SECONDS(5)), 0, talk.channel);
+    expect_reply(&reply, "ok");
+    telex_release(&reply);
+    talk_end(&talk);
+}
+
+static void fail_each(struct talk *talk)
+{
+    telex_message request = {0};
+    for (unsigned failure = TELEX_FAILURE_NO_HANDLER; failure <= TELEX_FAILURE_CANCELLED; failure++) {
+        take_request(talk, &request);
+        assert_good(telex_fail(talk->channel, &request, failure, failure == 2 ? "the paper ran out" : NULL));
+        assert_gives(telex_fail(talk->channel, &request, failure, NULL), -ENOENT, talk->channel);
+    }
+    assert_gives(telex_fail(talk->channel, &request, 77, NULL), -EINVAL, talk->channel);
+    take_request(talk, &request);
+    static char long_sentence[5001];
+    memset(long_sentence, 'l', 5000);
+    assert_good(telex_fail(talk->channel, &request, TELEX_FAILURE_LIMIT, long_sentence));
+    telex_release(&request);
+}
+
+static void failing(void **state)
+{
+    struct talk talk;
+    talk_begin(&talk, *state, "", fail_each);
+    static const int expected[] = {-ENOSYS, -EREMOTEIO, -EDQUOT, -EACCES, -ECANCELED};
+    telex_message reply = {0};
+    for (int i = 0; i < 5; i++) {
+        telex_message request = telex_text("?");
+        assert_gives(telex_call(talk.channel, &request, &reply, SECONDS(5)), expected[i], talk.channel);
+        if (i == 1)
+            assert_string_equal(telex_reason(talk.channel), "the paper ran out");
+    }
+    telex_message request = telex_text("?");
+    assert_gives(telex_call(talk.channel, &request, &reply, SECONDS(5)), -EDQUOT, talk.channel);
+    assert_true(strlen(telex_reason(talk.channel)) > 400);
+    talk_end(&talk);
+}
+
+/* ---- beside other traffic ---- */
+
+static void chatter(struct talk *talk)
+{
+    telex_message request = {0};
+    for (int i = 0; i < 300; i++) {
+        send_text(talk, "tick");
+        take_request(talk, &request);
+        answer_with(talk, &request, "tock");
+    }
+    telex_release(&request);
+}
+
+static void *receive_ticks(void *with)
+{
+    struct talk *talk = with;
+    telex_message message = {0};
+    for (int i = 0; i < 300; i++)
+        if (telex_receive(talk->channel, &message, SECONDS(15)) != 0 || message.length != 4)
+            return "a tick is missing";
+    telex_release(&message);
+    return NULL;
+}
+
+static void a_call_beside_a_receiving_thread(void **state)
+{
+    struct talk talk;
+    talk_begin(&talk, *state, "", chatter);
+    pthread_t thread;
+    assert_good(pthread_create(&thread, NULL, receive_ticks, &talk));
+    telex_message reply = {0};
+    for (int i = 0; i < 300; i++) {
+        telex_message request = telex_text("tick?");
+        assert_gives(telex_call(talk.channel, &request, &reply, SECONDS(15)), 0, talk.channel);
+        expect_reply(&reply, "tock");
+    }
+    void *failed;
+    pthread_join(thread, &failed);
+    assert_null(failed);
+    telex_release(&reply);
+    talk_end(&talk);
+}
+
+static void die_in_a_call(struct talk *talk)
+{
+    telex_message request = {0};
+    take_request(talk, &request);
+    _exit(0);
+}
+
+static void the_answering_side_dies(void **state)
+{
+    struct talk talk;
+    talk_begin(&talk, *state, "", die_in_a_call);
+    telex_message request = telex_text("?"), reply = {0};
+    assert_gives(telex_call(talk.channel, &request, &reply, SECONDS(10)), -ECONNRESET, talk.channel);
+    talk_end(&talk);
+}
+
+static const struct conform_case cases[] = {
+    {"one_by_one", one_by_one, ON_MESSAGES, ANY_MEDIUM, 40},
+    {"several_outstanding", several_outstanding, ON_TELEX, ANY_MEDIUM, 0},
+    {"a_finish_in_vain_keeps_the_call", a_finish_in_vain_keeps_the_call, ON_TELEX, ANY_MEDIUM, 0},
+    {"late_replies_are_dropped", late_replies_are_dropped, ON_TELEX, ANY_MEDIUM, 0},
+    {"late_lines_are_dropped", late_lines_are_dropped, ON_LINES, ANY_MEDIUM, 0},
+    {"cancelling", cancelling, ON_TELEX, NO_FAULTS, 0},
+    {"failing", failing, ON_TELEX, ANY_MEDIUM, 0},
+    {"a_call_beside_a_receiving_thread", a_call_beside_a_receiving_thread, ON_TELEX, ANY_MEDIUM, 40},
+    {"the_answering_side_dies", the_answering_side_dies, ON_TELEX, ANY_MEDIUM, 0},
+};
+
+const struct conform_theme conform_calls = {cases, sizeof cases / sizeof *cases};

@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: MIT */
+/* Runs every case over every medium and wire that it is about; and what the cases share. */
+#include "conform/conform.h"
+
+#include <fcntl.h>
+
+/* ---- conversations ---- */
+
+void conform_address(const struct conform_setup *setup, const char *options, char *ret_address, size_t size)
+{
+    int length = snprintf(ret_address, size, setup->medium->address, testing_directory());
+    length += snprintf(ret_address + length, size - (size_t)length, "?wire=%s", setup->wire);
+    if (setup->medium->query[0] != '\0')
+        length += snprintf(ret_address + length, size - (size_t)length, "&%s", setup->medium->query);
+    if (options[0] != '\0')
+        snprintf(ret_address + length, size - (size_t)length, "&%s", options);
+}
+
+void conform_dialable(const char *listened_at, const char *real, char *ret_address, size_t size)
+{
+    bool faulty = strncmp(listened_at, "fault+", 6) == 0 && strncmp(real, "fault+", 6) != 0;
+    snprintf(ret_address, size, "%s%s%s", faulty ? "fault+" : "", real, strchr(listened_at, '?'));
+}
+
+struct peer_side {
+    struct talk *talk;
+    conform_peer *peer;
+    const char *listen_at;
+};
+
+static void run_peer(void *with)
+{
+    struct peer_side *side = with;
+    struct talk *talk = side->talk;
+    telex_listener *listener;
+    assert_good(telex_listen(side->listen_at, NULL, &listener));
+    conform_dialable(side->listen_at, telex_listener_address(listener), talk->address, sizeof talk->address);
+    assert_int_equal(write(talk->out, talk->address, sizeof talk->address), sizeof talk->address);
+    assert_good(telex_accept(listener, SECONDS(10), &talk->channel));
+    telex_listener_close(listener);
+    side->peer(talk);
+    if (talk->channel != NULL)
+        telex_close(talk->channel, SECONDS(5), NULL);
+}
+
+void talk_begin(struct talk *talk, const struct conform_setup *setup, const char *options, conform_peer *peer)
+{
+    char listen_at[512];
+    conform_address(setup, options, listen_at, sizeof listen_at);
+    int there[2], here[2];
+    assert_good(pipe2(there, O_CLOEXEC));
+    assert_good(pipe2(here, O_CLOEXEC));
+    *talk = (struct talk){.setup = setup};
+    struct talk other = {.setup = setup, .out = here[1], .in = there[0]};
+    struct peer_side side = {&other, peer, listen_at};
+    talk->out = there[1];
+    talk->in = here[0];
+    talk->peer = fork();
+    if (talk->peer == 0) {
+        close(talk->out);
+        close(talk->in);
+        testing_be_child(run_peer, &side);
+    }
+    close(other.out);
+    close(other.in);
+    assert_int_equal(read(talk->in, talk->address, sizeof talk->address), sizeof talk->address);
+    assert_good(telex_dial(talk->address, NULL, SECONDS(10), &talk->channel));
+}
+
+void talk_end(struct talk *talk)
+{
+    if (talk->channel != NULL)
+        telex_close(talk->channel, SECONDS(5), NULL);
+    close(talk->out);
+    close(talk->in);
+    if (talk->peer > 0)
+        testing_wait(talk->peer);
+}
+
+void talk_say(struct talk *talk, char word)
+{
+    assert_int_equal(write(talk->out, &word, 1), 1);
+}
+
+void talk_hear(struct talk *talk, char word)
+{
+    char heard = 0;
+    assert_int_equal(read(talk->in, &heard, 1), 1);
+    assert_int_equal(heard, word);
+}
+
+void talk_hear_moving(struct talk *talk, char word)
+{
+    struct pollfd said = {.fd = talk->in, .events = POLLIN};
+    while (poll(&said, 1, 1) == 0)
+        assert_good(telex_process(talk->channel));
+    talk_hear(talk, word);
+}
+
+/* ---- messages ---- */
+
+telex_message message_of(const struct talk *talk, const void *bytes, size_t length)
+{
+    telex_message message = telex_binary(bytes, length);
+    message.kind = talk->setup->on == ON_LINES ? TELEX_TEXT : TELEX_BINARY;
+    return message;
+}
+
+const char *pattern(unsigned seed, size_t length)
+{
+    static char *kept[4];
+    static size_t capacities[4];
+    char **bytes = &kept[seed % 4];
+    if (capacities[seed % 4] < length + 1) {
+        free(*bytes);
+        *bytes = malloc(length + 1);
+        capacities[seed % 4] = length + 1;
+    }
+    for (size_t i = 0; i < length; i++)
+        (*bytes)[i] = (char)('!' + (i * 7 + seed * 13 + i / 89) % 90);
+    return *bytes;
+}
+
+void send_pattern(struct talk *talk, unsigned seed, size_t length)
+{
+    telex_message message = message_of(talk, pattern(seed, length), length);
+    assert_gives(telex_send(talk->channel, &message, 0, SECONDS(10)), 0, talk->channel);
+}
+
+void expect_pattern(struct talk *talk, unsigned seed, size_t length)
+{
+    telex_message message = {0};
+    assert_gives(telex_receive(talk->channel, &message, SECONDS(10)), 0, talk->channel);
+    assert_int_equal(message.length, length);
+    if (length > 0)
+        assert_memory_equal(message.data, pattern(seed, length), length);
+    telex_release(&message);
+}
+
+void send_text(struct talk *talk, const char *text)
+{
+    telex_message message = telex_text(text);
+    assert_gives(telex_send(talk->channel, &message, 0, SECONDS(10)), 0, talk->channel);
+}
+
+void expect_text(struct talk *talk, const char *text)
+{
+    telex_message message = {0};
+    assert_gives(telex_receive(talk->channel, &message, SECONDS(10)), 0, talk->channel);
+    char *got = telex_string(&message);
+    assert_string_equal(got, text);
+    free(got);
+    telex_release(&message);
+}
+
+void gives(int result, int expected, const telex_channel *channel, const char *what)
+{
+    if (result != expected)
+        fprintf(stderr, "%s gave %d, not %d: %s\n", what, result, expected, telex_reason(channel));
+    assert_int_equal(result, expected);
+}
+
+void because(const telex_channel *channel, const char *part)
+{
+    if (strstr(telex_reason(channel), part) == NULL)
+        fprintf(stderr, "expected a sentence with \"%s\", but it was: %s\n", part, telex_reason(channel));
+    assert_non_null(strstr(telex_reason(channel), part));
+}
+
+void nap(unsigned milliseconds)
+{
+    poll(NULL, 0, (int)milliseconds);
+}
+
+bool is_short(void)
+{
+    return getenv("CONFORM_SHORT") != NULL;
+}
+
+bool is_evidence(void)
+{
+    return getenv("TELEX_EVIDENCE") != NULL;
+}
+
+/* ---- all of them ---- */
+
+static const struct conform_theme *const themes[] = {
+    &conform_sending, &conform_full,    &conform_rendezvous, &conform_calls,   &conform_waiting, &conform_readiness,
+    &conform_ending,  &conform_passing, &conform_meeting,    &conform_serving, &conform_hostile, &conform_flooding,
+};
+
+static const struct {
+    const char *name;
+    enum conform_wires on;
+} wires[] = {{"telex", ON_TELEX}, {"lines", ON_LINES}, {"raw", ON_RAW}};
+
+static bool applies(const struct conform_case *one, const struct conform_medium *medium, unsigned on)
+{
+    if (!(one->wires & on) || ((one->media & LOCAL_ONLY) && !medium->local) ||
+        ((one->media & NO_FAULTS) && medium->faulty))
+        return false;
+    return !is_short() || !(one->media & LONG_FORM);
+}
+
+enum { MOST_CASES = 4096 };
+
+int main(int argc, char **argv)
+{
+    static struct testing_case cases[MOST_CASES];
+    static struct conform_setup setups[16][3];
+    static char names[MOST_CASES][96];
+    if (argc > 1 && strcmp(argv[1], "--short") == 0) {
+        setenv("CONFORM_SHORT", "1", 1);
+        argc--, argv++;
+    }
+    size_t count = 0;
+    for (size_t medium = 0; medium < conform_medium_count; medium++)
+        for (size_t wire = 0; wire < 3; wire++) {
+            struct conform_setup *setup = &setups[medium][wire];
+            *setup = (struct conform_setup){&conform_media[medium], wires[wire].name, wires[wire].on};
+            for (size_t theme = 0; theme < sizeof themes / sizeof *themes; theme++)
+                for (size_t i = 0; i < themes[theme]->count; i++) {
+                    const struct conform_case *one = &themes[theme]->cases[i];
+                    if (!applies(one, setup->medium, setup->on))
+                        continue;
+                    snprintf(names[count], sizeof names[count], "%s.%s.%s", setup->medium->name, setup->wire,
+                             one->name);
+                    cases[count] = (struct testing_case){names[count], one->run, one->seconds, setup};
+                    count++;
+                }
+        }
+    return testing_main(argc, argv, "conform", cases, count);
+}

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The conformance suite: the same promises over every medium and wire. A case is a conversation of two real processes: the case's own, which dials,
+ * and a child of it, which listens. media.c lists the media; a new one is a line there.
+ */
+#ifndef TELEX_TESTS_CONFORM_H
+#define TELEX_TESTS_CONFORM_H
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "telex/telex.h"
+#include "unit/testing.h"
+
+enum conform_wires { ON_TELEX = 1, ON_LINES = 2, ON_RAW = 4, ON_MESSAGES = ON_TELEX | ON_LINES, ON_ALL = 7 };
+
+enum conform_media {
+    ANY_MEDIUM = 0,
+    LOCAL_ONLY = 1, /* needs what only media of one host have: descriptors, who the peer is, paths */
+    NO_FAULTS = 2,  /* too much for a medium that splits and delays every byte, or about sockets themselves */
+    LONG_FORM = 4,  /* not in the short form */
+};
+
+struct conform_medium {
+    const char *name;
+    const char *address; /* printf format; its one %s is the case's private directory */
+    const char *query;   /* options it always needs, "" for none */
+    bool local, faulty;
+};
+
+extern const struct conform_medium conform_media[];
+extern const size_t conform_medium_count;
+
+struct conform_case {
+    const char *name;
+    void (*run)(void **state); /* *state: struct conform_setup */
+    unsigned wires, media;
+    unsigned seconds; /* 0: 20 */
+};
+
+struct conform_theme {
+    const struct conform_case *cases;
+    size_t count;
+};
+
+extern const struct conform_theme conform_sending, conform_full, conform_rendezvous, conform_calls, conform_waiting,
+    conform_readiness, conform_ending, conform_passing, conform_meeting, conform_serving, conform_hostile,
+    conform_flooding;
+
+struct conform_setup { /* where a case runs */
+    const struct conform_medium *medium;
+    const char *wire;
+    unsigned on; /* enum conform_wires: one of them */
+};
+
+/* ---- a conversation of two processes ---- */
+
+struct talk {
+    const struct conform_setup *setup;
+    telex_channel *channel;
+    char address[512]; /* what is dialed */
+    pid_t peer;        /* in the case's process */
+    int out, in;       /* pipes to the other process, for steps */
+};
+
+typedef void conform_peer(struct talk *talk);
+
+/* The address to listen at, with the medium's options, the wire and `options` ("max=1MiB&...", may be ""). */
+void conform_address(const struct conform_setup *setup, const char *options, char *ret_address, size_t size);
+
+/* The address to dial: what the listener says, with the same options. */
+void conform_dialable(const char *listened_at, const char *real, char *ret_address, size_t size);
+
+/* Starts the peer process, which listens, accepts and runs `peer` on its channel; dials it. */
+void talk_begin(struct talk *talk, const struct conform_setup *setup, const char *options, conform_peer *peer);
+
+/* Closes the channel if there still is one, and asserts that the peer ended well. */
+void talk_end(struct talk *talk);
+
+/* Steps: one process waits for what the other one says. */
+void talk_say(struct talk *talk, char word);
+void talk_hear(struct talk *talk, char word);
+void talk_hear_moving(struct talk *talk, char word); /* goes on moving what waits on the channel meanwhile */
+
+/* ---- small helpers ---- */
+
+#define SECONDS(n) telex_after((int64_t)(n)*1000000000)
+#define MILLISECONDS(n) telex_after((int64_t)(n)*1000000)
+
+/* A message of the kind that the wire carries. */
+telex_message message_of(const struct talk *talk, const void *bytes, size_t length);
+
+/* `length` printable bytes that depend on `seed`; static memory of its own for each seed modulo 4. */
+const char *pattern(unsigned seed, size_t length);
+
+/* Receives and asserts that it is pattern(seed, length). */
+void expect_pattern(struct talk *talk, unsigned seed, size_t length);
+void send_pattern(struct talk *talk, unsigned seed, size_t length);
+
+void expect_text(struct talk *talk, const char *text);
+void send_text(struct talk *talk, const char *text);
+
+/* Asserts that the call gave `expected`, and says what came instead and why. */
+void gives(int result, int expected, const telex_channel *channel, const char *what);
+#define assert_gives(call, expected, channel) gives((call), (expected), (channel), #call)
+
+/* Asserts that the sentence about the last failure has `part` in it. */
+void because(const telex_channel *channel, const char *part);
+
+void nap(unsigned milliseconds);
+bool is_short(void);    /* the short form, for sanitizers */
+bool is_evidence(void); /* the long form */
+
+#endif

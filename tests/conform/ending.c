@@ -1,0 +1,448 @@
+/* SPDX-License-Identifier: MIT */
+/* Ends: in order, by death, by fork, by exit; what is lost is counted, what is left hinders nobody. */
+#include "conform/conform.h"
+
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+static void send_and_close(struct talk *talk)
+{
+    for (unsigned i = 0; i < 20; i++)
+        send_pattern(talk, i, 1000);
+    uint64_t untaken = 9;
+    assert_gives(telex_close(talk->channel, SECONDS(10), &untaken), 0, NULL);
+    assert_int_equal(untaken, 0);
+    talk->channel = NULL;
+}
+
+static void closed_in_order(void **state)
+{
+    struct talk talk;
+    talk_begin(&talk, *state, "", send_and_close);
+    nap(50);
+    for (unsigned i = 0; i < 20; i++)
+        expect_pattern(&talk, i, 1000);
+    telex_message message = {0};
+    for (int i = 0; i < 2; i++)
+        assert_gives(telex_receive(talk.channel, &message, SECONDS(5)), -EPIPE, talk.channel);
+    assert_true(strlen(telex_reason(talk.channel)) > 0);
+    message = message_of(&talk, "x", 1);
+    for (int i = 0; i < 50 && telex_send(talk.channel, &message, 0, SECONDS(5)) == 0; i++)
+        nap(1); /* on lines a first send may still reach the socket of a peer that is gone */
+    assert_gives(telex_send(talk.channel, &message, 0, SECONDS(5)), -EPIPE, talk.channel);
+    talk_end(&talk);
+}
+
+static void take_some_and_close(struct talk *talk)
+{
+    talk_hear(talk, 'g');
+    for (unsigned i = 0; i < 3; i++)
+        expect_pattern(talk, i, 10);
+    telex_close(talk->channel, SECONDS(5), NULL);
+    talk->channel = NULL;
+}
+
+static void send_eight(struct talk *talk)
+{
+    for (unsigned i = 0; i < 8; i++)
+        send_pattern(talk, i, 10);
+    assert_good(telex_flush(talk->channel, SECONDS(5)));
+    talk_say(talk, 'g');
+}
+
+static void untaken_is_counted(void **state)
+{
+    struct talk talk;
+    talk_begin(&talk, *state, "", take_some_and_close);
+    send_eight(&talk);
+    uint64_t untaken = 0;
+    assert_gives(telex_close(talk.channel, SECONDS(5), &untaken), 0, NULL); /* the peer said so in its goodbye */
+    assert_int_equal(untaken, 5);
+    talk.channel = NULL;
+    talk_end(&talk);
+}
+
+static void take_some_and_die(struct talk *talk)
+{
+    talk_hear(talk, 'g');
+    for (unsigned i = 0; i < 3; i++)
+        expect_pattern(talk, i, 10);
+    kill(getpid(), SIGKILL);
+}
+
+static void wait_killed(struct talk *talk)
+{
+    int status;
+    assert_int_equal(waitpid(talk->peer, &status, 0), talk->peer);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    talk->peer = 0;
+}
+
+static void untaken_by_the_dead(void **state)
+{
+    struct talk talk;
+    talk_begin(&talk, *state, "", take_some_and_die);
+    send_eight(&talk);
+    wait_killed(&talk);
+    uint64_t untaken = 0;
+    assert_gives(telex_close(talk.channel, SECONDS(5), &untaken), -ECONNRESET, NULL);
+    assert_true(untaken >= 5 && untaken <= 8);
+    talk.channel = NULL;
+    talk_end(&talk);
+}
+
+static void stay(struct talk *talk)
+{
+    talk_hear(talk, 'x');
+}
+
+static void nobody_takes(void **state)
+{
+    struct talk talk;
+    talk_begin(&talk, *state, "", stay);
+    for (unsigned i = 0; i < 4; i++)
+        send_pattern(&talk, i, 10);
+    uint64_t untaken = 0;
+    assert_gives(telex_close(talk.channel, MILLISECONDS(30), &untaken), -ETIMEDOUT, NULL);
+    assert_int_equal(untaken, 4);
+    talk.channel = NULL;
+    talk_say(&talk, 'x');
+    talk_end(&talk);
+}
+
+/* ---- death at random moments ---- */
+
+static void chatter_until_killed(struct talk *talk)
+{
+    telex_message message = {0};
+    for (unsigned i = 0;; i++) {
+        char text[400];
+        memset(text, 'x', sizeof text);
+        snprintf(text, sizeof text, "%010u", i);
+        text[10] = ' ';
+        message = message_of(talk, text, 11 + i % 380);
+        if (telex_send(talk->channel, &message, i % 7 == 0 && talk->setup->on == ON_TELEX ? TELEX_SYNC : 0,
+                       SECONDS(10)) < 0)
+            return;
+    }
+}
+
+static void one_kill(const struct conform_setup *setup, unsigned delay_us)
+{
+    struct talk talk;
+    talk_begin(&talk, setup, "", chatter_until_killed);
+    telex_message message = {0};
+    telex_time until = telex_after((int64_t)delay_us * 1000);
+    unsigned count = 0;
+    bool killed = false;
+    int r;
+    for (;;) {
+        if (!killed && telex_now() >= until) {
+            kill(talk.peer, SIGKILL);
+            killed = true;
+        }
+        r = telex_receive(talk.channel, &message, SECONDS(10));
+        if (r < 0)
+            break;
+        assert_int_equal(message.length, 11 + count % 380); /* whole, in order, no gap */
+        char number[11] = "";
+        memcpy(number, message.data, 10);
+        assert_int_equal(atoi(number), count);
+        count++;
+    }
+    assert_true(killed);
+    assert_true(r == -ECONNRESET ||
+                (setup->on == ON_LINES && r == -EPIPE)); /* between two lines death looks like an end */
+    telex_release(&message);
+    uint64_t untaken;
+    telex_close(talk.channel, SECONDS(1), &untaken);
+    assert_int_equal(untaken, 0);
+    talk.channel = NULL;
+    wait_killed(&talk);
+    talk_end(&talk);
+}
+
+/* 13 by four media by two wires: 104 in all. */
+static void killed_at_random(void **state)
+{
+    unsigned count = is_evidence() ? 1000 : is_short() ? 3 : 13, seed = (unsigned)getpid();
+    for (unsigned i = 0; i < count; i++) {
+        seed = seed * 1103515245 + 12345;
+        one_kill(*state, seed / 65536 % 4000);
+    }
+}
+
+/* ---- exit with unread bytes ---- */
+
+static void send_much_and_exit(struct talk *talk, bool by_close)
+{
+    talk_hear(talk, 'g');             /* there are unread messages in our socket now */
+    for (unsigned i = 0; i < 15; i++) /* as much as fits the kernel's buffers: nobody reads yet */
+        send_pattern(talk, i, 5000);
+    if (by_close) {
+        telex_close(talk->channel, SECONDS(10), NULL);
+        _exit(0);
+    }
+    assert_good(telex_flush(talk->channel, SECONDS(10)));
+    _exit(0);
+}
+
+static void flush_and_exit(struct talk *talk)
+{
+    send_much_and_exit(talk, false);
+}
+
+static void close_and_exit(struct talk *talk)
+{
+    send_much_and_exit(talk, true);
+}
+
+static void nothing_is_lost_by(void **state, conform_peer *peer)
+{
+    struct talk talk;
+    talk_begin(&talk, *state, "", peer);
+    for (unsigned i = 0; i < 10; i++)
+        send_pattern(&talk, i, 3000);
+    assert_good(telex_flush(talk.channel, SECONDS(10)));
+    talk_say(&talk, 'g');
+    if (peer == flush_and_exit) {
+        int status;
+        assert_int_equal(waitpid(talk.peer, &status, 0), talk.peer); /* it is gone before we read the first byte */
+        assert_int_equal(status, 0);
+        talk.peer = 0;
+    }
+    for (unsigned i = 0; i < 15; i++)
+        expect_pattern(&talk, i, 5000);
+    telex_message message = {0};
+    int r = telex_receive(talk.channel, &message, SECONDS(10));
+    assert_true(r == -EPIPE || r == -ECONNRESET);
+    talk_end(&talk);
+}
+
+static void flush_before_exit(void **state)
+{
+    nothing_is_lost_by(state, flush_and_exit);
+}
+
+static void close_before_exit(void **state)
+{
+    nothing_is_lost_by(state, close_and_exit);
+}
+
+/* ---- SIGPIPE, fork ---- */
+
+static void die_at_once(struct talk *talk)
+{
+    (void)talk;
+    kill(getpid(), SIGKILL);
+}
+
+static void no_sigpipe(void **state)
+{
+    struct talk talk;
+    talk_begin(&talk, *state, "", die_at_once);
+    signal(SIGPIPE, SIG_DFL);
+    wait_killed(&talk);
+    int r = 0;
+    for (int i = 0; i < 1000 && r == 0; i++) {
+        telex_message message = message_of(&talk, "x", 1);
+        r = telex_send(talk.channel, &message, 0, SECONDS(5));
+        nap(1);
+    }
+    assert_true(r == -ECONNRESET || r == -EPIPE);
+    telex_close(talk.channel, SECONDS(1), NULL);
+    talk.channel = NULL;
+    talk_end(&talk);
+}
+
+struct inherited {
+    telex_channel *channel;
+    telex_listener *listener;
+    telex_server *server;
+};
+
+static void in_the_child(void *with)
+{
+    struct inherited *inherited = with;
+    telex_channel *channel = inherited->channel, *accepted;
+    telex_message message = telex_text("x"), reply = {0};
+    assert_int_equal(telex_send(channel, &message, 0, SECONDS(1)), -ECHILD);
+    assert_int_equal(telex_receive(channel, &reply, SECONDS(1)), -ECHILD);
+    assert_int_equal(telex_call(channel, &message, &reply, SECONDS(1)), -ECHILD);
+    assert_int_equal(telex_loan(channel, 1, &reply, SECONDS(1)), -ECHILD);
+    assert_int_equal(telex_flush(channel, SECONDS(1)), -ECHILD);
+    assert_int_equal(telex_process(channel), -ECHILD);
+    assert_int_equal(telex_fd(channel), -ECHILD);
+    assert_int_equal(telex_outcome(channel, 1), -ECHILD);
+    assert_int_equal(telex_interrupt(channel), -ECHILD);
+    assert_int_equal(telex_send_many(channel, &message, 1, SECONDS(1)), -ECHILD);
+    assert_int_equal(telex_receive_many(channel, &reply, 1, SECONDS(1)), -ECHILD);
+    assert_int_equal(telex_call_start(channel, &message, SECONDS(1)), -ECHILD);
+    assert_int_equal(telex_call_finish(channel, 0, &reply, SECONDS(1)), -ECHILD);
+    assert_int_equal(telex_call_cancel(channel, 1), -ECHILD);
+    assert_int_equal(telex_reply(channel, &message, &reply, 0, SECONDS(1)), -ECHILD);
+    assert_int_equal(telex_fail(channel, &message, TELEX_FAILURE_FAILED, NULL), -ECHILD);
+    assert_int_equal(telex_cancelled(channel, &message), -ECHILD);
+    assert_int_equal(telex_peer_of(channel, &(telex_peer){.size = sizeof(telex_peer)}), -ECHILD);
+    assert_int_equal(telex_counters_of(channel, &(telex_counters){.size = sizeof(telex_counters)}), -ECHILD);
+    assert_int_equal(telex_max(channel), -ECHILD);
+    assert_int_equal(telex_loan(channel, 1, &reply, SECONDS(1)), -ECHILD);
+    assert_true(strstr(telex_reason(NULL), "fork") != NULL);
+    assert_int_equal(telex_accept(inherited->listener, SECONDS(1), &accepted), -ECHILD);
+    assert_int_equal(telex_listener_fd(inherited->listener), -ECHILD);
+    assert_int_equal(telex_listener_interrupt(inherited->listener), -ECHILD);
+    telex_listener_close(inherited->listener); /* frees the handle, and nothing of the parent's */
+    assert_int_equal(telex_server_listen(inherited->server, "tcp://127.0.0.1:0", NULL, NULL), -ECHILD);
+    assert_int_equal(telex_server_run(inherited->server), -ECHILD);
+    assert_int_equal(telex_server_process(inherited->server), -ECHILD);
+    assert_int_equal(telex_server_fd(inherited->server), -ECHILD);
+    assert_int_equal(telex_server_close(inherited->server, SECONDS(1)), -ECHILD);
+    assert_int_equal(telex_close(channel, SECONDS(1), NULL), -ECHILD);
+}
+
+static void echo_two(struct talk *talk)
+{
+    expect_text(talk, "from the parent");
+    send_text(talk, "heard");
+}
+
+static void forked_handles_are_foreign(void **state)
+{
+    struct talk talk;
+    talk_begin(&talk, *state, "", echo_two);
+    char address[512], dialed[512];
+    struct conform_setup elsewhere = *(const struct conform_setup *)*state;
+    struct conform_medium medium = *elsewhere.medium;
+    if (medium.local)
+        medium.address = medium.faulty ? "fault+unix://%s/second" : "unix://%s/second";
+    elsewhere.medium = &medium;
+    conform_address(&elsewhere, "", address, sizeof address);
+    struct inherited inherited = {.channel = talk.channel};
+    const telex_handlers handlers = {.size = sizeof handlers};
+    assert_good(telex_listen(address, NULL, &inherited.listener));
+    assert_good(telex_server_new(&handlers, NULL, NULL, &inherited.server));
+    pid_t child = testing_fork(in_the_child, &inherited);
+    testing_wait(child);
+    send_text(&talk, "from the parent"); /* which works on */
+    expect_text(&talk, "heard");
+    conform_dialable(address, telex_listener_address(inherited.listener), dialed, sizeof dialed);
+    strcpy(strstr(dialed, "wire="),
+           "wire=raw"); /* its path is still there, and dialing it wakes the parent's listener */
+    telex_channel *channel;
+    assert_good(telex_dial(dialed, NULL, SECONDS(5), &channel));
+    struct pollfd ready = {.fd = telex_listener_fd(inherited.listener), .events = POLLIN};
+    assert_int_equal(poll(&ready, 1, 5000), 1);
+    telex_close(channel, TELEX_NOW, NULL);
+    telex_listener_close(inherited.listener);
+    assert_good(telex_server_close(inherited.server, SECONDS(1)));
+    talk_end(&talk);
+}
+
+static void sleep_on(void *with)
+{
+    (void)with;
+    nap(15000);
+}
+
+static void fork_and_die(struct talk *talk)
+{
+    pid_t child = fork(); /* not a testing_fork: it must outlive its parent */
+    if (child == 0) {
+        setpgid(0, 0);
+        assert_int_equal(write(talk->out, &(pid_t){getpid()}, sizeof(pid_t)), sizeof(pid_t));
+        sleep_on(NULL);
+        _exit(0);
+    }
+    nap(30);
+    kill(getpid(), SIGKILL);
+}
+
+static void a_child_does_not_keep_its_dead_parent_alive(void **state)
+{
+    struct talk talk;
+    talk_begin(&talk, *state, "", fork_and_die);
+    pid_t grandchild;
+    assert_int_equal(read(talk.in, &grandchild, sizeof grandchild), sizeof grandchild);
+    telex_message message = {0};
+    int r = telex_receive(talk.channel, &message, SECONDS(10));
+    assert_true(r == -ECONNRESET || (talk.setup->on != ON_TELEX && r == -EPIPE));
+    assert_good(kill(grandchild, 0)); /* it is still there */
+    kill(grandchild, SIGKILL);
+    while (waitpid(-1, NULL, 0) > 0)
+        ; /* the case adopts orphans */
+    talk.peer = 0;
+    talk_end(&talk);
+}
+
+/* ---- names ---- */
+
+static void listen_and_die(void *address)
+{
+    telex_listener *listener;
+    assert_good(telex_listen(address, NULL, &listener));
+    kill(getpid(), SIGKILL);
+}
+
+static int count_listing(const telex_listing *listing, void *count)
+{
+    assert_true(listing->pid > 0 && listing->since > 0 && listing->program[0] != '\0');
+    ++*(int *)count;
+    return 0;
+}
+
+static int listed(void)
+{
+    int count = 0;
+    assert_good(telex_list(count_listing, &count));
+    return count;
+}
+
+static void names_of_the_dead(void **state)
+{
+    const struct conform_setup *setup = *state;
+    char address[512];
+    conform_address(setup, "", address, sizeof address);
+    telex_listener *listener, *second;
+    assert_int_equal(listed(), 0);
+    pid_t child = testing_fork(listen_and_die, address);
+    int status;
+    waitpid(child, &status, 0);
+    assert_true(WIFSIGNALED(status));
+    assert_int_equal(listed(), 0);                       /* the killed one is not listed */
+    assert_good(telex_listen(address, NULL, &listener)); /* its name is free */
+    assert_int_equal(listed(), 1);
+    if (setup->medium->local) {
+        assert_gives(telex_listen(address, NULL, &second), -EADDRINUSE, NULL);
+        assert_int_equal(listed(), 1);
+    }
+    telex_listener_close(listener);
+    assert_int_equal(listed(), 0);
+    assert_good(telex_listen(address, NULL, &listener));
+    telex_listener_close(listener);
+    telex_channel *channel;
+    char dialed[512];
+    conform_dialable(address, strncmp(setup->medium->name, "tcp", 3) == 0 ? "tcp://127.0.0.1:1" : address, dialed,
+                     sizeof dialed);
+    *strchr(dialed, '?') = '\0';
+    if (!setup->medium->faulty) {
+        int r = telex_dial(dialed, NULL, SECONDS(5), &channel);
+        assert_true(r == -ECONNREFUSED || r == -ENOENT);
+    }
+}
+
+static const struct conform_case cases[] = {
+    {"closed_in_order", closed_in_order, ON_MESSAGES, ANY_MEDIUM, 0},
+    {"untaken_is_counted", untaken_is_counted, ON_TELEX, ANY_MEDIUM, 0},
+    {"untaken_by_the_dead", untaken_by_the_dead, ON_TELEX, ANY_MEDIUM, 0},
+    {"nobody_takes", nobody_takes, ON_TELEX, ANY_MEDIUM, 0},
+    {"killed_at_random", killed_at_random, ON_MESSAGES, NO_FAULTS, 600},
+    {"flush_before_exit", flush_before_exit, ON_MESSAGES, NO_FAULTS, 0},
+    {"close_before_exit", close_before_exit, ON_MESSAGES, NO_FAULTS, 0},
+    {"no_sigpipe", no_sigpipe, ON_ALL, ANY_MEDIUM, 0},
+    {"forked_handles_are_foreign", forked_handles_are_foreign, ON_MESSAGES, ANY_MEDIUM, 0},
+    {"a_child_does_not_keep_its_dead_parent_alive", a_child_does_not_keep_its_dead_parent_alive, ON_ALL, NO_FAULTS, 0},
+    {"names_of_the_dead", names_of_the_dead, ON_TELEX, ANY_MEDIUM, 0},
+};
+
+const struct conform_theme conform_ending = {cases, sizeof cases / sizeof *cases};

@@ -1,0 +1,487 @@
+/* SPDX-License-Identifier: MIT */
+/* Servers: many peers, limits, handlers, foreign loops, stopping. The server is the child process, the case its clients. */
+#include "conform/conform.h"
+
+#include <fcntl.h>
+#include <sys/resource.h>
+
+/* ---- a server in a process of its own ---- */
+
+struct hall {
+    pid_t server;
+    int out, in; /* to and from the server's process */
+    char addresses[2][512];
+};
+
+struct hall_side {
+    const struct conform_setup *setup;
+    const char *options;
+    telex_handlers handlers;
+    telex_server_options limits;
+    int out, in;
+    bool foreign_loop;
+    unsigned files; /* most descriptors that the server's process may open; 0: as many as ever */
+};
+
+static struct hall_side *side; /* in the server's process */
+static telex_server *running;
+
+static void on_term(int number)
+{
+    (void)number;
+    telex_server_stop(running);
+}
+
+static void run_in_poll(telex_server *server)
+{
+    struct pollfd fd = {.fd = telex_server_fd(server), .events = POLLIN};
+    do
+        poll(&fd, 1, -1);
+    while (telex_server_process(server) == 0);
+}
+
+static void serve(void *with)
+{
+    side = with;
+    char listen_at[512], dialed[2][512] = {"", ""};
+    telex_server *server;
+    assert_good(telex_server_new(&side->handlers, &side->limits, side, &server));
+    running = server;
+    signal(SIGTERM, on_term);
+    const char *real;
+    conform_address(side->setup, side->options, listen_at, sizeof listen_at);
+    assert_good(telex_server_listen(server, listen_at, NULL, &real));
+    conform_dialable(listen_at, real, dialed[0], sizeof dialed[0]);
+    snprintf(listen_at, sizeof listen_at, "tcp://127.0.0.1:0?wire=%s", side->setup->wire);
+    assert_good(telex_server_listen(server, listen_at, NULL, &real));
+    conform_dialable(listen_at, real, dialed[1], sizeof dialed[1]);
+    assert_int_equal(write(side->out, dialed, sizeof dialed), sizeof dialed);
+    if (side->files != 0)
+        assert_good(setrlimit(RLIMIT_NOFILE, &(struct rlimit){side->files, side->files}));
+    if (side->foreign_loop)
+        run_in_poll(server);
+    else
+        assert_good(telex_server_run(server));
+    assert_int_equal(telex_server_process(server), -ESHUTDOWN);
+    telex_server_close(server, SECONDS(5));
+}
+
+static void hall_open(struct hall *hall, struct hall_side with)
+{
+    int there[2], here[2];
+    assert_good(pipe2(there, O_CLOEXEC));
+    assert_good(pipe2(here, O_CLOEXEC));
+    with.out = here[1];
+    with.in = there[0];
+    with.limits.size = sizeof with.limits;
+    with.handlers.size = sizeof with.handlers;
+    if (with.options == NULL)
+        with.options = "";
+    hall->server = testing_fork(serve, &with);
+    close(here[1]);
+    close(there[0]);
+    hall->out = there[1];
+    hall->in = here[0];
+    assert_int_equal(read(hall->in, hall->addresses, sizeof hall->addresses), sizeof hall->addresses);
+}
+
+static void hall_close(struct hall *hall)
+{
+    kill(hall->server, SIGTERM);
+    testing_wait(hall->server);
+    close(hall->out);
+    close(hall->in);
+}
+
+static void said(struct hall *hall, char word)
+{
+    char heard = 0;
+    assert_int_equal(read(hall->in, &heard, 1), 1);
+    assert_int_equal(heard, word);
+}
+
+static void say(char word)
+{
+    if (write(side->out, &word, 1) != 1)
+        abort();
+}
+
+static telex_channel *enter(struct hall *hall, int address)
+{
+    telex_channel *channel;
+    assert_good(telex_dial(hall->addresses[address], NULL, SECONDS(10), &channel));
+    return channel;
+}
+
+/*
+ * The server refuses whoever dials, and says why. Its goodbye comes in one write with its greeting, so dial knows; where the medium cuts
+ * between the two (faults), the first call does.
+ */
+static void turned_away(const struct conform_setup *setup, struct hall *hall, int address, const char *why)
+{
+    telex_channel *channel = NULL;
+    int r = telex_dial(hall->addresses[address], NULL, SECONDS(10), &channel);
+    if (r == 0 && setup->medium->faulty) {
+        telex_message message = {0};
+        assert_gives(telex_receive(channel, &message, SECONDS(10)), -EPIPE, channel);
+    } else {
+        assert_gives(r, -ECONNREFUSED, channel);
+    }
+    because(channel, why);
+    telex_close(channel, SECONDS(1), NULL);
+}
+
+static void echoes(telex_channel *channel, const char *text)
+{
+    telex_message request = telex_text(text), reply = {0};
+    assert_gives(telex_call(channel, &request, &reply, SECONDS(10)), 0, channel);
+    assert_int_equal(reply.length, strlen(text));
+    assert_memory_equal(reply.data, text, reply.length);
+    telex_release(&reply);
+}
+
+/* ---- handlers ---- */
+
+static void echo_call(telex_server *server, telex_channel *channel, telex_message *request, void *user)
+{
+    (void)server, (void)user;
+    telex_reply(channel, request, request, 0, TELEX_NOW);
+}
+
+static int say_open(telex_server *server, telex_channel *channel, void *user)
+{
+    (void)server, (void)channel, (void)user;
+    say('o');
+    return 0;
+}
+
+static void say_message(telex_server *server, telex_channel *channel, telex_message *message, void *user)
+{
+    (void)server, (void)channel, (void)user;
+    say(message->length > 0 ? *(char *)message->data : '0');
+}
+
+static void say_close(telex_server *server, telex_channel *channel, int why, void *user)
+{
+    (void)server, (void)channel, (void)user;
+    say(why == -EPIPE        ? 'p'
+        : why == -ECONNRESET ? 'r'
+        : why == -EPROTO     ? 'b'
+        : why == -ESHUTDOWN  ? 's'
+        : why == -ECANCELED  ? 'd'
+                             : '?');
+}
+
+/* ---- cases ---- */
+
+static void several_addresses_at_once_by(void **state, bool foreign_loop)
+{
+    struct hall hall;
+    hall_open(&hall,
+              (struct hall_side){.setup = *state, .handlers = {.call = echo_call}, .foreign_loop = foreign_loop});
+    telex_channel *channels[20];
+    for (int i = 0; i < 20; i++)
+        channels[i] = enter(&hall, i % 2);
+    for (int round = 0; round < 20; round++)
+        for (int i = 0; i < 20; i++)
+            echoes(channels[i], i % 3 ? "hello" : "a somewhat longer request than the others have");
+    for (int i = 0; i < 20; i++)
+        assert_gives(telex_close(channels[i], SECONDS(5), NULL), 0, NULL);
+    hall_close(&hall);
+}
+
+static void several_addresses_at_once(void **state)
+{
+    several_addresses_at_once_by(state, false);
+}
+
+static void in_a_foreign_loop(void **state)
+{
+    several_addresses_at_once_by(state, true);
+}
+
+static void handlers_are_told(void **state)
+{
+    struct hall hall;
+    hall_open(&hall, (struct hall_side){.setup = *state,
+                                        .handlers = {.open = say_open, .message = say_message, .close = say_close}});
+    telex_channel *channel = enter(&hall, 0);
+    said(&hall, 'o');
+    telex_message message = telex_text("A"), reply = {0};
+    assert_good(telex_send(channel, &message, 0, SECONDS(5)));
+    assert_good(telex_flush(channel, SECONDS(5)));
+    said(&hall, 'A');
+    message = telex_text("B");
+    assert_gives(telex_send(channel, &message, TELEX_SYNC, SECONDS(5)), 0, channel);
+    said(&hall, 'B');
+    assert_gives(telex_call(channel, &message, &reply, SECONDS(5)), -ENOSYS, channel); /* nobody answers calls here */
+    assert_good(telex_close(channel, SECONDS(5), NULL));
+    said(&hall, 'p');
+    channel = enter(&hall, 1);
+    said(&hall, 'o');
+    kill(hall.server, SIGTERM); /* it sees a client that is still there, and tells it */
+    said(&hall, 's');
+    assert_gives(telex_receive(channel, &reply, SECONDS(5)), -EPIPE, channel);
+    telex_close(channel, SECONDS(1), NULL);
+    hall_close(&hall);
+}
+
+static void full_house(void **state)
+{
+    struct hall hall;
+    hall_open(&hall, (struct hall_side){.setup = *state, .handlers = {.call = echo_call}, .limits = {.channels = 3}});
+    telex_channel *channels[3];
+    for (int i = 0; i < 3; i++) {
+        channels[i] = enter(&hall, i % 2);
+        echoes(channels[i], "in");
+    }
+    for (int i = 0; i < 5; i++)
+        turned_away(*state, &hall, i % 2, "full");
+    for (int i = 0; i < 3; i++)
+        echoes(channels[i], "still served");
+    assert_good(telex_close(channels[0], SECONDS(5), NULL));
+    int r = -1;
+    for (int tries = 0; tries < 1000 && r != 0; tries++, nap(1))
+        r = telex_dial(hall.addresses[0], NULL, SECONDS(10), &channels[0]);
+    assert_int_equal(r, 0); /* there is room again */
+    for (int i = 0; i < 3; i++)
+        telex_close(channels[i], SECONDS(5), NULL);
+    hall_close(&hall);
+}
+
+static void each_user_has_a_share(void **state)
+{
+    struct hall hall;
+    hall_open(&hall, (struct hall_side){.setup = *state, .handlers = {.call = echo_call}, .limits = {.per_user = 2}});
+    telex_channel *channels[2], *more;
+    for (int i = 0; i < 2; i++)
+        channels[i] = enter(&hall, 0);
+    turned_away(*state, &hall, 0, "for user");
+    assert_good(telex_dial(hall.addresses[1], NULL, SECONDS(10), &more)); /* tcp does not know its users */
+    telex_close(more, SECONDS(5), NULL);
+    for (int i = 0; i < 2; i++)
+        telex_close(channels[i], SECONDS(5), NULL);
+    hall_close(&hall);
+}
+
+static int refuse_all(telex_server *server, telex_channel *channel, void *user)
+{
+    (void)server, (void)channel, (void)user;
+    return -EACCES;
+}
+
+static void refused_at_the_door(void **state)
+{
+    struct hall hall;
+    hall_open(&hall, (struct hall_side){.setup = *state, .handlers = {.open = refuse_all}});
+    for (int i = 0; i < 2; i++)
+        turned_away(*state, &hall, i, "Permission denied");
+    hall_close(&hall);
+}
+
+static void send_to_all(telex_server *server, telex_channel *channel, telex_message *message, void *user)
+{
+    (void)channel, (void)user;
+    char count = (char)('0' + telex_server_send_all(server, message, NULL, NULL));
+    say(count);
+    if (*(char *)message->data == 'x')
+        telex_server_drop(server, channel);
+    say((char)('0' + telex_server_count(server)));
+}
+
+static void sent_to_all_and_dropped(void **state)
+{
+    struct hall hall;
+    hall_open(&hall, (struct hall_side){.setup = *state, .handlers = {.message = send_to_all, .close = say_close}});
+    struct talk talks[4];
+    for (int i = 0; i < 4; i++)
+        talks[i] = (struct talk){.setup = *state, .channel = enter(&hall, i % 2)};
+    send_text(&talks[1], "news");
+    assert_good(telex_flush(talks[1].channel, SECONDS(5)));
+    said(&hall, '4');
+    said(&hall, '4');
+    for (int i = 0; i < 4; i++)
+        expect_text(&talks[i], "news");
+    send_text(&talks[2], "x");
+    assert_good(telex_flush(talks[2].channel, SECONDS(5)));
+    said(&hall, '4');
+    said(&hall, '4');
+    said(&hall, 'd');
+    telex_message message = {0};
+    expect_text(&talks[2], "x"); /* what was sent before the drop still comes */
+    assert_gives(telex_receive(talks[2].channel, &message, SECONDS(5)), -EPIPE, talks[2].channel);
+    for (int i = 0; i < 4; i++)
+        telex_close(talks[i].channel, SECONDS(5), NULL);
+    hall_close(&hall);
+}
+
+static telex_message kept[3];
+static telex_channel *kept_from;
+static int kept_count;
+
+/* Three requests are kept, then answered backwards: by their numbers alone. */
+static void answer_later(telex_server *server, telex_channel *channel, telex_message *request, void *user)
+{
+    (void)server, (void)user;
+    kept[kept_count++] = *request;
+    *request = (telex_message){0};
+    kept_from = channel;
+    for (int i = 2; i >= 0 && kept_count == 3; i--) {
+        telex_message reply = telex_binary(kept[i].data, kept[i].length);
+        if (telex_reply(kept_from, &kept[i], &reply, 0, TELEX_NOW) != 0)
+            abort();
+        telex_release(&kept[i]);
+    }
+}
+
+static void deferred_replies(void **state)
+{
+    struct hall hall;
+    hall_open(&hall, (struct hall_side){.setup = *state, .handlers = {.call = answer_later}});
+    telex_channel *channel = enter(&hall, 0);
+    uint64_t numbers[3];
+    static const char *const words[] = {"one", "two", "three"};
+    for (int i = 0; i < 3; i++) {
+        telex_message request = telex_text(words[i]);
+        assert_good(telex_call_start(channel, &request, SECONDS(5)));
+        numbers[i] = request.number;
+    }
+    telex_message reply = {0};
+    for (int i = 0; i < 3; i++) {
+        assert_gives(telex_call_finish(channel, numbers[i], &reply, SECONDS(10)), 0, channel);
+        assert_int_equal(reply.length, strlen(words[i]));
+    }
+    telex_release(&reply);
+    telex_close(channel, SECONDS(5), NULL);
+    hall_close(&hall);
+}
+
+static void clients_die(void *address)
+{
+    telex_channel *channel;
+    assert_good(telex_dial(address, NULL, SECONDS(10), &channel));
+    echoes(channel, "alive");
+    kill(getpid(), SIGKILL);
+}
+
+static void clients_come_and_die(void **state)
+{
+    struct hall hall;
+    hall_open(&hall, (struct hall_side){.setup = *state, .handlers = {.call = echo_call, .close = say_close}});
+    telex_channel *steady = enter(&hall, 0);
+    for (int i = 0; i < 10; i++) {
+        pid_t child = testing_fork(clients_die, hall.addresses[i % 2]);
+        waitpid(child, NULL, 0);
+        said(&hall, 'r');
+        echoes(steady, "steady");
+    }
+    telex_close(steady, SECONDS(5), NULL);
+    said(&hall, 'p');
+    hall_close(&hall);
+}
+
+static void send_on(telex_server *server, telex_channel *channel, telex_message *message, void *user)
+{
+    (void)channel, (void)user;
+    say((char)('0' + telex_server_send_all(server, message, NULL, NULL)));
+}
+
+/* One client never reads: it misses what its queue cannot hold, the other one misses nothing and is not kept waiting. */
+static void a_slow_reader_costs_only_itself(void **state)
+{
+    struct hall hall;
+    hall_open(&hall, (struct hall_side){.setup = *state, .options = "buffer=64KiB", .handlers = {.message = send_on}});
+    telex_channel *slow = enter(&hall, 0);
+    struct talk quick = {.setup = *state, .channel = enter(&hall, 0)};
+    unsigned for_slow = 0, rounds = 0;
+    for (bool full = false; !full; rounds++) {
+        assert_true(rounds < 2000);
+        send_pattern(&quick, rounds, 20000);
+        expect_pattern(&quick, rounds, 20000);
+        char count = 0;
+        assert_int_equal(read(hall.in, &count, 1), 1);
+        assert_true(count == '1' || count == '2');
+        full = count == '1';
+        for_slow += count == '2';
+    }
+    struct talk slow_talk = {.setup = *state, .channel = slow};
+    for (unsigned i = 0; i < for_slow; i++) /* what was sent to it is all there */
+        expect_pattern(&slow_talk, i, 20000);
+    telex_close(slow, SECONDS(5), NULL);
+    telex_close(quick.channel, SECONDS(5), NULL);
+    hall_close(&hall);
+}
+
+static unsigned long ticks_of(pid_t process)
+{
+    char path[64];
+    unsigned long user = 0, system = 0;
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)process);
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    assert_int_equal(fscanf(file, "%*d (%*[^)]) %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system),
+                     2);
+    fclose(file);
+    return user + system;
+}
+
+/* Those inside are served, those outside wait, nothing spins; with descriptors free again the next come in. */
+static void out_of_descriptors(void **state)
+{
+    struct hall hall;
+    hall_open(&hall, (struct hall_side){.setup = *state, .handlers = {.call = echo_call}, .files = 32});
+    telex_channel *channels[40], *more = NULL;
+    int count = 0, r = 0;
+    while (r == 0 && count < 40) {
+        r = telex_dial(hall.addresses[0], NULL, MILLISECONDS(500), &channels[count]);
+        count += r == 0;
+    }
+    assert_true(r == -ETIMEDOUT || r == -ECONNRESET || r == -EPROTO);
+    assert_true(count > 2);
+    unsigned long before = ticks_of(hall.server);
+    nap(500);
+    assert_true(ticks_of(hall.server) - before <
+                (unsigned long)sysconf(_SC_CLK_TCK) / 4); /* of half a second: a quarter at most */
+    for (int i = 0; i < count; i++)
+        echoes(channels[i], "inside");
+    for (int i = 0; i < 3; i++)
+        telex_close(channels[--count], SECONDS(5), NULL);
+    assert_gives(telex_dial(hall.addresses[0], NULL, SECONDS(10), &more), 0, NULL);
+    echoes(more, "inside, too");
+    telex_close(more, SECONDS(5), NULL);
+    while (count > 0)
+        telex_close(channels[--count], SECONDS(5), NULL);
+    hall_close(&hall);
+}
+
+/* ---- lines ---- */
+
+static void lines_are_calls(void **state)
+{
+    struct hall hall;
+    hall_open(&hall, (struct hall_side){.setup = *state, .handlers = {.call = echo_call}});
+    struct talk talk = {.setup = *state, .channel = enter(&hall, 0)};
+    for (int i = 0; i < 50; i++) /* many lines at once: each is answered, in order */
+        send_text(&talk, i % 2 ? "odd" : "even");
+    for (int i = 0; i < 50; i++)
+        expect_text(&talk, i % 2 ? "odd" : "even");
+    telex_close(talk.channel, SECONDS(5), NULL);
+    hall_close(&hall);
+}
+
+static const struct conform_case cases[] = {
+    {"several_addresses_at_once", several_addresses_at_once, ON_MESSAGES, ANY_MEDIUM, 0},
+    {"in_a_foreign_loop", in_a_foreign_loop, ON_MESSAGES, ANY_MEDIUM, 0},
+    {"handlers_are_told", handlers_are_told, ON_TELEX, ANY_MEDIUM, 0},
+    {"full_house", full_house, ON_TELEX, ANY_MEDIUM, 0},
+    {"each_user_has_a_share", each_user_has_a_share, ON_TELEX, LOCAL_ONLY, 0},
+    {"refused_at_the_door", refused_at_the_door, ON_TELEX, ANY_MEDIUM, 0},
+    {"sent_to_all_and_dropped", sent_to_all_and_dropped, ON_TELEX, ANY_MEDIUM, 0},
+    {"deferred_replies", deferred_replies, ON_TELEX, ANY_MEDIUM, 0},
+    {"a_slow_reader_costs_only_itself", a_slow_reader_costs_only_itself, ON_TELEX, NO_FAULTS, 40},
+    {"out_of_descriptors", out_of_descriptors, ON_TELEX, NO_FAULTS, 40},
+    {"clients_come_and_die", clients_come_and_die, ON_TELEX, ANY_MEDIUM, 0},
+    {"lines_are_calls", lines_are_calls, ON_LINES, ANY_MEDIUM, 0},
+};
+
+const struct conform_theme conform_serving = {cases, sizeof cases / sizeof *cases};

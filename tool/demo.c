@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: MIT */
+/* telex demo: processes count the words of real text together, over every medium, asynchronously and synchronously. */
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "demo.h"
+
+/* One line for each medium: how to make an address of it. */
+static const struct medium {
+    const char *name;
+    const char *prefix;
+    const char *file; /* in the demo's private directory; NULL: the prefix is the address */
+} media[] = {
+    {"unix", "unix://", "/coordinator"},
+    {"tcp", "tcp://127.0.0.1:0", NULL},
+};
+
+enum { MEDIUM_COUNT = sizeof media / sizeof *media };
+
+#define RUN_NS INT64_C(600000000) /* a run should take about so long: the text is counted again and again */
+
+enum { PIECES_MOST = 1000000, WORKERS_MOST = 16 };
+
+struct demo {
+    const struct tool_options *options;
+    struct demo_text text;
+    char directory[256];
+    bool selected[MEDIUM_COUNT];
+    unsigned workers;
+    int stop;
+    unsigned deaths;
+    uint64_t again;
+    bool wrong;
+};
+
+/* ---- what is to be done ---- */
+
+static int medium_of(const char *name)
+{
+    for (int i = 0; i < MEDIUM_COUNT; i++)
+        if (strcmp(media[i].name, name) == 0)
+            return i;
+    return -1;
+}
+
+/* Operands that name a medium, first; the rest are files. */
+static int choose_media(struct demo *demo)
+{
+    int count = 0;
+    while (count < demo->options->operand_count) {
+        int medium = medium_of(demo->options->operands[count]);
+        if (medium < 0)
+            break;
+        demo->selected[medium] = true;
+        count++;
+    }
+    for (int i = 0; i < MEDIUM_COUNT; i++)
+        demo->selected[i] = demo->selected[i] || count == 0;
+    return count;
+}
+
+static unsigned default_workers(void)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    return cores < 2 ? 2 : cores > WORKERS_MOST ? WORKERS_MOST : (unsigned)cores;
+}
+
+static int make_directory(struct demo *demo)
+{
+    const char *parent = getenv("TMPDIR");
+    if (parent == NULL || parent[0] != '/')
+        parent = "/tmp";
+    int length = snprintf(demo->directory, sizeof demo->directory, "%s/telex-demo-XXXXXX", parent);
+    if (length < (int)sizeof demo->directory && mkdtemp(demo->directory) != NULL)
+        return TOOL_OK;
+    tool_say("%s: %s", demo->directory, strerror(errno));
+    return TOOL_FAILURE;
+}
+
+/* ---- one row ---- */
+
+static size_t passes_for(const struct demo *demo, const struct demo_run *trial)
+{
+    int64_t passes = trial->ns > 0 ? RUN_NS / trial->ns + 1 : 1;
+    int64_t most = (int64_t)(PIECES_MOST / demo->text.piece_count);
+    if (passes > most)
+        passes = most;
+    return passes > 1 ? (size_t)passes : 1;
+}
+
+static bool is_right(const struct demo *demo, const struct demo_run *run)
+{
+    return run->words == run->passes * demo->text.words;
+}
+
+static void print_head(const struct demo *demo)
+{
+    if (!demo->options->quiet)
+        printf("%" PRIu64 " words (wc -w) in %zu file%s, %" PRIu64 " bytes, %zu pieces, counted over and over\n\n",
+               demo->text.words, demo->text.file_count, demo->text.file_count == 1 ? "" : "s", demo->text.length,
+               demo->text.piece_count);
+    char against[32];
+    snprintf(against, sizeof against, "1 worker against %u", demo->workers);
+    printf("%-6s  %-12s  %9s  %10s  %17s  %20s  %s\n", "medium", "mode", "messages", "messages/s", "median round trip",
+           against, "check");
+    fflush(stdout);
+}
+
+static void print_row(struct demo *demo, const struct medium *medium, const struct demo_run *one,
+                      const struct demo_run *all)
+{
+    bool right = is_right(demo, one) && is_right(demo, all);
+    double seconds = (double)all->ns / 1e9;
+    char median[32], against[32];
+    snprintf(median, sizeof median, "%.1f us", (double)all->median_ns / 1e3);
+    snprintf(against, sizeof against, "%.2f times as fast", all->ns > 0 ? (double)one->ns / (double)all->ns : 0.0);
+    printf("%-6s  %-12s  %9" PRIu64 "  %10.0f  %17s  %20s  %s\n", medium->name,
+           all->sync ? "synchronous" : "asynchronous", all->messages,
+           seconds > 0 ? (double)all->messages / seconds : 0.0, median, against, right ? "ok" : "WRONG");
+    fflush(stdout);
+    demo->wrong = demo->wrong || !right;
+    demo->deaths += all->deaths;
+    demo->again += all->again;
+}
+
+/* A trial for how long the text takes, one worker alone, and the whole crew, of which one dies. */
+static int do_row(struct demo *demo, const struct medium *medium, bool sync)
+{
+    char address[512], label[64];
+    snprintf(address, sizeof address, "%s%s%s", medium->prefix, medium->file != NULL ? demo->directory : "",
+             medium->file != NULL ? medium->file : "");
+    snprintf(label, sizeof label, "%-4s %-12s", medium->name, sync ? "synchronous" : "asynchronous");
+    bool shows = isatty(STDERR_FILENO) && !demo->options->quiet;
+    struct demo_run trial = {
+        .options = demo->options,
+        .text = &demo->text,
+        .label = shows ? label : NULL,
+        .address = address,
+        .sync = sync,
+        .workers = 1,
+        .passes = 1,
+        .stop = demo->stop,
+    };
+    struct demo_run one = trial, all = trial;
+    int status = demo_coordinate(&trial);
+    if (status != TOOL_OK)
+        return status;
+    one.passes = all.passes = passes_for(demo, &trial);
+    all.workers = demo->workers;
+    all.kill = true;
+    status = demo_coordinate(&one);
+    if (status == TOOL_OK)
+        status = demo_coordinate(&all);
+    if (status == TOOL_OK)
+        print_row(demo, medium, &one, &all);
+    return status;
+}
+
+static int do_rows(struct demo *demo)
+{
+    int status = TOOL_OK;
+    print_head(demo);
+    for (int i = 0; i < MEDIUM_COUNT && !tool_stopping(); i++)
+        for (int sync = 0; sync < 2 && demo->selected[i] && !tool_stopping(); sync++)
+            if (do_row(demo, &media[i], sync) != TOOL_OK)
+                status = TOOL_FAILURE;
+    if (tool_stopping())
+        return TOOL_FAILURE;
+    if (demo->wrong) {
+        tool_say("the processes counted something else than wc -w");
+        return TOOL_FAILURE;
+    }
+    if (status == TOOL_OK && !demo->options->quiet)
+        printf("\n%u worker%s killed (SIGKILL) half way, %" PRIu64
+               " piece%s in %s hands given to others: nothing lost, nothing counted twice.\n",
+               demo->deaths, demo->deaths == 1 ? " was" : "s were", demo->again, demo->again == 1 ? "" : "s",
+               demo->deaths == 1 ? "its" : "their");
+    return status;
+}
+
+static int run(const struct tool_options *options)
+{
+    struct demo demo = {.options = options,
+                        .workers = options->workers > 0 ? (unsigned)options->workers : default_workers()};
+    int named = choose_media(&demo);
+    demo.stop = tool_catch_signals();
+    if (demo.stop < 0)
+        return TOOL_FAILURE;
+    int status = demo_text_init(&demo.text, options->operands + named, (size_t)(options->operand_count - named));
+    if (status != TOOL_OK)
+        return status;
+    status = make_directory(&demo);
+    if (status == TOOL_OK) {
+        status = do_rows(&demo);
+        rmdir(demo.directory);
+    }
+    demo_text_deinit(&demo.text);
+    if (tool_stopping()) {
+        signal(tool_stopping(), SIG_DFL);
+        raise(tool_stopping());
+    }
+    return status;
+}
+
+const struct tool_command tool_demo = {
+    .name = "demo",
+    .synopsis = "[MEDIUM...] [--workers N] [FILE...]",
+    .summary = "processes count words together, over every medium",
+    .help = "A coordinator hands pieces of text to worker processes, which answer with how many words they hold; over "
+            "each\n"
+            "MEDIUM (unix, tcp; all of them if none is named), once asynchronously and once synchronously, by one "
+            "worker and by\n"
+            "N. Half way through, one of the N is killed with SIGKILL, and its pieces are given to others. The totals "
+            "are checked\n"
+            "against `LC_ALL=C wc -w`. Without FILEs it counts those of /usr/share/common-licenses. It exits with 1 if "
+            "a total is wrong.\n\n"
+            "examples:\n"
+            "  telex demo\n"
+            "  telex demo unix --workers 4 /usr/share/dict/words",
+    .takes = TOOL_TAKES_WORKERS,
+    .least = 0,
+    .most = TOOL_UNLIMITED,
+    .run = run,
+};

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+/* telex(1): the table of subcommands. */
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common.h"
+
+static const struct tool_command *const commands[] = {
+    &tool_serve, &tool_call, &tool_listen, &tool_send, &tool_receive,
+    &tool_talk,  &tool_ping, &tool_demo,   &tool_list, &tool_demo_worker,
+};
+
+enum { COMMAND_COUNT = sizeof commands / sizeof *commands };
+
+static void print_help(FILE *to)
+{
+    fprintf(
+        to,
+        "usage: telex SUBCOMMAND [ARGUMENT...]\n\n"
+        "Processes that cooperate talk to each other. An ADDRESS is unix:///PATH, unix://@NAME or tcp://HOST:PORT,\n"
+        "with options as a query: 'tcp://127.0.0.1:7000?wire=lines&max=1MiB'.\n\n");
+    for (int i = 0; i < COMMAND_COUNT; i++)
+        if (commands[i]->synopsis != NULL)
+            fprintf(to, "  %-8s %s\n", commands[i]->name, commands[i]->summary);
+    fprintf(to, "\nexamples:\n"
+                "  telex serve unix:///tmp/words -- wc -w &     answer calls by running a program\n"
+                "  telex call unix:///tmp/words 'to be or not'  ask, and print the answer\n"
+                "  telex listen tcp://127.0.0.1:7000            print what peers send\n"
+                "  seq 1000 | telex send tcp://127.0.0.1:7000   send each line\n\n"
+                "telex SUBCOMMAND --help tells more, telex(1) everything.\n");
+}
+
+/* Started with standard streams closed, the first socket would become one of them. */
+static bool open_standard_streams(void)
+{
+    for (int fd = 0; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == STDIN_FILENO ? O_RDONLY : O_WRONLY) != fd)
+            return false;
+    return true;
+}
+
+int main(int argc, char **argv)
+{
+    if (!open_standard_streams())
+        return TOOL_FAILURE;
+    const char *name = argc > 1 ? argv[1] : "";
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
+        print_help(stdout);
+        return tool_finish(TOOL_OK);
+    }
+    if (strcmp(name, "--version") == 0) {
+        printf("telex %s\n", telex_version());
+        return tool_finish(TOOL_OK);
+    }
+    for (int i = 0; i < COMMAND_COUNT; i++) {
+        if (strcmp(name, commands[i]->name) != 0)
+            continue;
+        struct tool_options options;
+        int status = tool_parse(commands[i], argc - 1, argv + 1, &options);
+        return status >= 0 ? status : tool_finish(commands[i]->run(&options));
+    }
+    if (argc > 1)
+        return tool_usage("%s: no such subcommand; see telex --help", name);
+    print_help(stderr);
+    return TOOL_USAGE;
+}
