@@ -194,7 +194,7 @@ static int start_wc(char **files, size_t count, int in, int *ret_out, pid_t *ret
 static int ask_wc(char **files, size_t count, int in, uint64_t *ret_words)
 {
     pid_t pid;
-    int out, exit_status = 0, error = start_wc(files, count, in, &out, &pid);
+    int out = -1, exit_status = 0, error = start_wc(files, count, in, &out, &pid);
     if (error != 0)
         return failure("wc", strerror(error));
     FILE *lines = fdopen(out, "r");

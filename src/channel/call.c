@@ -86,7 +86,7 @@ void telex_channel_on_reply(telex_channel *channel, struct telex_arrival *arriva
 {
     struct telex_link *link = channel->link;
     telex_message *reply = &arrival->message;
-    link->ops->take(link, reply, arrival->cost); /* into the hands of its call, or dropped: done with in either case */
+    telex_channel_take(channel, reply, arrival->cost); /* into the hands of its call, or dropped: done with in either case */
     pthread_mutex_lock(&link->out);
     struct channel_call *call = answered(channel, reply);
     if (call == NULL || call->result != -EAGAIN) {

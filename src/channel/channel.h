@@ -102,6 +102,8 @@ void telex_channel_inbox_free(telex_channel *channel);
 bool telex_channel_may_pump(const telex_channel *channel);
 bool telex_channel_holds_back(const telex_channel *channel); /* lines: a request is unanswered, the next must wait */
 
+void telex_channel_take(telex_channel *channel, const telex_message *message, uint64_t cost); /* [in] into the hands of the program or a call */
+
 /* call.c */
 void telex_channel_on_reply(telex_channel *channel, struct telex_arrival *arrival); /* [in] takes over the message */
 bool telex_channel_expects_line(telex_channel *channel);                              /* [in] the next line is a reply */

@@ -64,6 +64,17 @@ static struct channel_entry **inbox_find(telex_channel *channel, uint64_t number
     return at;
 }
 
+/* A message that is no longer in the inbox, or never was, counts as taken. */
+void telex_channel_take(telex_channel *channel, const telex_message *message, uint64_t cost)
+{
+    struct telex_link *link = channel->link;
+    struct channel_entry *oldest = channel->inbox;
+    while (oldest != NULL && oldest->message.lane != message->lane)
+        oldest = oldest->next;
+    link->waiting = oldest != NULL ? oldest->message.number : 0;
+    link->ops->take(link, message, cost);
+}
+
 bool telex_channel_may_pump(const telex_channel *channel)
 {
     /* A wire with control frames bounds the inbox by credit; else whoever waits must not read on for ever. */
@@ -100,9 +111,10 @@ static void on_cancel(telex_channel *channel, uint64_t number)
         telex_channel_on_cancel(channel, number);
         return;
     }
-    channel->link->ops->take(channel->link, &(*at)->message, (*at)->cost);
-    telex_memory_release((*at)->message.memory);
+    struct channel_entry entry = **at;
     inbox_remove(channel, at);
+    telex_channel_take(channel, &entry.message, entry.cost);
+    telex_memory_release(entry.message.memory);
 }
 
 static int check_text(const telex_message *message)
@@ -164,6 +176,10 @@ int telex_channel_pump(telex_channel *channel)
     telex_channel_spread_news(channel);
     if ((grown || (r < 0 && r != -EAGAIN)) && atomic_load(&channel->asleep[CHANNEL_RECEIVE]))
         telex_channel_wake(channel, CHANNEL_RECEIVE);
+    if ((grown || (r < 0 && r != -EAGAIN)) && channel->watch.epoll >= 0 && !channel->watch.ready && !telex_channel_holds_back(channel)) {
+        channel->watch.ready = true; /* a sender that waits has read it: telex_fd must not wait for the end of that call */
+        channel->watch.tell(channel, true);
+    }
     return r == 1 ? -EAGAIN : r;
 }
 
@@ -214,7 +230,7 @@ static int deliver(telex_channel *channel, const telex_message *message, uint64_
         r = telex_channel_add_request(channel, message);
     if (r < 0)
         return telex_link_break(link, r);
-    link->ops->take(link, ret_message, cost);
+    telex_channel_take(channel, ret_message, cost);
     channel->received++;
     channel->received_bytes += message->length;
     return 0;

@@ -335,6 +335,7 @@ int telex_outcome(telex_channel *channel, uint64_t number)
         pthread_mutex_unlock(&link->in);
     }
     pthread_mutex_lock(&link->out);
+    link->ops->push(link); /* a withdrawal may still wait for the medium */
     r = link->ops->outcome(link, number);
     pthread_mutex_unlock(&link->out);
     if (r < 0)

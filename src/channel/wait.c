@@ -132,6 +132,9 @@ static int sleep_once(telex_channel *channel, enum channel_direction direction, 
         if (wanted == 0)
             count--; /* nothing to be had from the medium; polling it would only show its end again and again */
     }
+    /* Relaxed: written by this thread, if it matters. The other one polls for both, and may not know yet that there is something to write. */
+    if (!baton && !changed && atomic_load_explicit(&channel->link->blocked, memory_order_relaxed))
+        telex_channel_wake(channel, direction == CHANNEL_SEND ? CHANNEL_RECEIVE : CHANNEL_SEND);
     if (!changed)
         r = telex_poll(fds, count, deadline);
     atomic_store(&channel->asleep[direction], false);

@@ -121,6 +121,7 @@ struct telex_link {
     uint64_t window;               /* bytes that may wait here untaken */
     unsigned descriptors;          /* most descriptors that may go with a message; 0: none */
     atomic_bool blocked;           /* written under [out]: something waits for the medium to take it */
+    uint64_t waiting;              /* [in] set before `take`: the oldest message of that lane that arrived and still waits to be taken; 0: none */
     bool thirsty;                  /* [out] credit is running low: reading would help */
     unsigned news;                 /* [in] raised when something arrived that a sender may wait for */
     int in_end, out_end;           /* [in], [out] 0, or the error that the direction has ended with */

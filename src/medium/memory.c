@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "medium/medium.h"
 #include "os/fork.h"
@@ -39,8 +40,12 @@ void telex_memory_release(struct telex_memory *memory)
 {
     if (memory == NULL)
         return;
-    for (unsigned i = 0; i < memory->descriptor_count; i++)
-        telex_shut(memory->descriptors[i]);
+    for (unsigned i = 0; i < memory->descriptor_count; i++) {
+        if (memory->descriptors[i] < 0)
+            continue;
+        telex_disown(memory->descriptors[i]); /* first: the close of a stranger's file may take long, and must hold up nobody */
+        close(memory->descriptors[i]);
+    }
     free(memory->descriptors);
     memory->release(memory);
 }

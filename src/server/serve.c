@@ -156,7 +156,7 @@ static void serve_channel(struct server_channel *at)
         return;
     }
     int r = 0;
-    for (int i = 0; i < MESSAGES_IN_A_TURN && r == 0 && at->dropped == 0; i++) {
+    for (int i = 0; i < MESSAGES_IN_A_TURN && r == 0 && at->dropped == 0 && !atomic_load(&at->server->stopping); i++) {
         r = telex_receive(at->channel, &at->server->scratch, TELEX_NOW);
         if (r == 0)
             dispatch(at, &at->server->scratch);

@@ -115,6 +115,8 @@ int telex_server_run(telex_server *server)
         }
         if (telex_pause_again(&pause, telex_clock()))
             continue;
+        if (atomic_load(&server->stopping)) /* again: the round may have cleared the bell that stop rang */
+            break;
         struct pollfd fd = {.fd = server->loop.epoll, .events = POLLIN};
         telex_poll(&fd, 1, INT64_MAX); /* a signal is no reason to stop: telex_server_stop() is */
         telex_pause_begin(&pause, &server->waiter);

@@ -38,6 +38,8 @@ static struct stream_lane_in *following(struct stream_lane_in *lane)
 
 int telex_stream_owe(struct telex_stream *stream, const struct telex_frame *frame)
 {
+    if (stream->bye_written)
+        return 0; /* nothing follows a goodbye */
     if (stream->owed_count >= STREAM_OWED)
         return telex_say(-EPROTO, "the peer asks for more answers than it reads");
     uint8_t bytes[TELEX_WIRE_CONTROL];
@@ -57,6 +59,8 @@ int telex_stream_owe(struct telex_stream *stream, const struct telex_frame *fram
 bool telex_stream_unreported(struct telex_stream *stream)
 {
     /* Relaxed: counts that only grow; one that is missed now is told the next time. */
+    if (atomic_load_explicit(&stream->taken_messages, memory_order_relaxed) != stream->told_taken)
+        return true;
     for (struct stream_lane_in *lane = &stream->lane_in; lane != NULL; lane = following(lane))
         if (atomic_load_explicit(&lane->taken, memory_order_relaxed) != lane->reported)
             return true;
@@ -67,7 +71,7 @@ void telex_stream_untell(struct telex_stream *stream)
 {
     for (struct stream_lane_in *lane = &stream->lane_in; lane != NULL; lane = following(lane))
         lane->reported = 0;
-    stream->told_bytes = stream->told_messages = 0;
+    stream->told_bytes = stream->told_messages = stream->told_taken = 0;
 }
 
 static size_t report_credit(struct telex_stream *stream, uint8_t *to, bool force)
@@ -89,15 +93,18 @@ size_t telex_stream_reports(struct telex_stream *stream, uint8_t *to, size_t roo
     if (room < TELEX_WIRE_HEAD)
         return 0;
     length += report_credit(stream, to, force);
+    uint64_t total = atomic_load_explicit(&stream->taken_messages, memory_order_relaxed);
     for (struct stream_lane_in *lane = &stream->lane_in; lane != NULL; lane = following(lane)) {
         uint64_t taken = atomic_load_explicit(&lane->taken, memory_order_relaxed);
-        if (taken == lane->reported || room - length < TELEX_WIRE_HEAD)
+        bool last = following(lane) == NULL; /* with nothing new of any lane, the last one's frame tells the total */
+        if ((taken == lane->reported && (!last || total == stream->told_taken)) || room - length < TELEX_WIRE_HEAD)
             continue;
         lane->reported = taken;
+        stream->told_taken = total;
         struct telex_frame frame = {
             .kind = TELEX_FRAME_TAKEN,
             .number = taken,
-            .total = atomic_load_explicit(&stream->taken_messages, memory_order_relaxed),
+            .total = total,
             .lane = (uint8_t)lane->lane,
         };
         length += stream->link.wire->head(&frame, to + length);
@@ -138,7 +145,10 @@ void telex_stream_credit(struct telex_stream *stream)
     if (bytes > atomic_load_explicit(&stream->credit_bytes, memory_order_relaxed))
         atomic_store_explicit(&stream->credit_bytes, bytes, memory_order_relaxed);
     atomic_store_explicit(&stream->credit_messages, messages, memory_order_relaxed);
-    bool many = stream->queue != UINT64_MAX && messages - stream->asked_messages > stream->queue / 2;
+    /* Where messages are counted, the peer may wait for the last of these to be told: nothing at hand is left to take. */
+    bool drained = taken + stream->withdrawn_arrivals == stream->arrived_messages;
+    bool many = stream->queue != UINT64_MAX && messages != stream->asked_messages &&
+                (drained || messages - stream->asked_messages > stream->queue / 2);
     if (bytes < stream->asked_bytes + stream->link.window / 2 && !many)
         return;
     stream->asked_bytes = bytes > stream->asked_bytes ? bytes : stream->asked_bytes;
@@ -156,7 +166,11 @@ void telex_stream_take(struct telex_link *link, const telex_message *message, ui
     uint64_t taken = atomic_load_explicit(&stream->taken_messages, memory_order_relaxed) + 1;
     atomic_store_explicit(&stream->taken_messages, taken, memory_order_relaxed);
     struct stream_lane_in *lane = telex_stream_lane_in(stream, message->lane); /* made when the message arrived */
-    atomic_store_explicit(&lane->taken, message->number, memory_order_relaxed);
+    if (message->number > lane->highest)
+        lane->highest = message->number;
+    uint64_t waiting = link->waiting;
+    bool overtook = waiting != 0 && waiting <= lane->highest;
+    atomic_store_explicit(&lane->taken, overtook ? waiting - 1 : lane->highest, memory_order_relaxed);
     telex_stream_credit(stream);
     if ((message->flags & TELEX_IS_SYNC) || stream->eager) {
         stream->asked_taken = taken;
@@ -234,7 +248,7 @@ static int on_bye(struct telex_stream *stream, const struct telex_frame *frame)
                          (unsigned long long)frame->total, (unsigned long long)stream->sent_messages);
     if (frame->total > stream->peer_taken)
         stream->peer_taken = frame->total;
-    stream->goodbye = stream->told = true;
+    stream->goodbye = stream->told = stream->ended = true; /* whether or not the stream ends, too: nothing may follow */
     stream->eager = true;
     static const int errors[] = {
         [TELEX_BYE_CLOSED] = -EPIPE,           [TELEX_BYE_VERSION] = -EPROTONOSUPPORT, [TELEX_BYE_LIMIT] = -ECONNREFUSED,

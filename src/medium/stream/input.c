@@ -34,13 +34,16 @@ static int read_ended(struct telex_stream *stream, ssize_t result)
     telex_link_blame(link, stream->ended_error);
     if (!stream->controls && result == 0)
         return 0; /* a peer that only shut down its writing still gets what is sent to it */
-    pthread_mutex_lock(&link->out);
+    bool locked = !stream->greeted; /* greeting reads under both locks */
+    if (!locked)
+        pthread_mutex_lock(&link->out);
     if (link->out_end == 0 || link->out_end == -EPIPE)
         link->out_end = stream->ended_error;
     stream->broken = true;
     telex_stream_forget(stream);
     stream->staging_at = stream->staging_end = 0;
-    pthread_mutex_unlock(&link->out);
+    if (!locked)
+        pthread_mutex_unlock(&link->out);
     link->news++;
     return 0;
 }
@@ -436,6 +439,8 @@ static int step(struct telex_stream *stream, struct telex_arrival *arrival)
     int r = stream->link.wire->decode(&stream->decoder, stream->input + stream->input_at, there, full, &frame);
     if (r < 0)
         return r;
+    if (!(stream->link.wire->can & TELEX_CAN_EMPTY) && frame.body > stream->ours.max)
+        frame.body = stream->ours.max; /* raw: what came is cut anywhere */
     if (!stream->controls)
         frame.number = frame.first ? ++stream->arrived_number : stream->arrived_number;
     return on_frame(stream, &frame, arrival);
@@ -450,11 +455,13 @@ int telex_stream_next(struct telex_link *link, struct telex_arrival *ret_arrival
         int r = step(stream, ret_arrival);
         if (r == 1)
             return 0;
+        if (link->in_end != 0)
+            return link->in_end;
         if (r == 0)
             continue;
         if (r != -EAGAIN)
             return telex_link_break(link, r);
-        if (stream->ended) {
+        if (stream->ended || stream->goodbye) { /* nothing but the end follows a goodbye: it need not be waited for */
             link->in_end = stream->ended_error;
             return link->in_end;
         }

@@ -60,7 +60,7 @@ static int refuse(struct telex_stream *stream, int error, uint32_t code)
 {
     telex_link_blame(&stream->link, error);
     stream->link.ops->admit(&stream->link, code, telex_said());
-    return error;
+    return telex_say(error, "%s", stream->link.reason); /* the goodbye may have failed, with a sentence of its own */
 }
 
 static int greet(struct telex_link *link)
@@ -115,11 +115,8 @@ static int admit(struct telex_link *link, uint32_t code, const char *sentence)
 static void finish(struct telex_link *link, uint32_t code, const char *sentence, bool now)
 {
     struct telex_stream *stream = stream_of(link);
-    if (now) {
-        if (stream->current != NULL) /* a frame cut off midway: no goodbye could be read after it */
-            stream->bye_written = true;
+    if (now)
         telex_stream_forget(stream);
-    }
     if (!stream->finishing) {
         stream->finishing = true;
         stream->bye_code = code;
@@ -140,8 +137,10 @@ static int finished(struct telex_link *link)
     bool known = stream->told || stream->peer_taken + stream->withdrawn >= stream->admitted_messages;
     if (!stream->controls) /* such a peer does not count: read by its system is all that can be known */
         known = !stream->broken && stream->ended_writing && unsent(stream) == 0;
+    if (stream->broken && !known) /* what the peer said last may lie unread: its goodbye with its counts */
+        return stream->ended || link->in_end != 0 ? -ECONNRESET : -EAGAIN;
     if (stream->broken)
-        return known ? 0 : -ECONNRESET;
+        return 0;
     if (!stream->ended_writing || !known)
         return -EAGAIN;
     return stream->bytes->delivered_when_written || unsent(stream) == 0 ? 0 : -EAGAIN;
@@ -151,6 +150,10 @@ static int delivered(struct telex_link *link)
 {
     struct telex_stream *stream = stream_of(link);
     int r = telex_stream_push(link);
+    if (r == -EAGAIN)
+        return r;
+    if (stream->controls && stream->peer_taken + stream->withdrawn >= stream->admitted_messages)
+        return 0; /* all was taken: also when the peer said goodbye since, or died */
     if (r < 0)
         return r;
     if (link->out_end != 0)

@@ -72,11 +72,20 @@ void telex_stream_unqueue(struct telex_stream *stream, struct stream_lane_out *l
 
 void telex_stream_forget(struct telex_stream *stream)
 {
-    stream->current = NULL;
-    stream->current_left = 0;
+    /* A frame that has begun is finished, or whatever follows would be read as part of it; of its message no further piece leaves. */
+    struct stream_parcel *kept = stream->broken ? NULL : stream->current;
+    if (kept != NULL)
+        kept->abandoned = true;
+    else
+        stream->current = NULL;
+    stream->current_left = kept != NULL ? stream->current_left : 0;
     for (struct stream_lane_out *lane = &stream->lane_out; lane != NULL; lane = lane->next)
-        while (lane->first != NULL)
-            telex_stream_unqueue(stream, lane, &lane->first);
+        for (struct stream_parcel **at = &lane->first; *at != NULL;) {
+            if (*at == kept)
+                at = &(*at)->next;
+            else
+                telex_stream_unqueue(stream, lane, at);
+        }
     while (stream->owed != NULL) {
         struct stream_owed *owed = stream->owed;
         stream->owed = owed->next;
@@ -88,6 +97,7 @@ void telex_stream_forget(struct telex_stream *stream)
 
 void telex_stream_output_free(struct telex_stream *stream)
 {
+    stream->broken = true;
     telex_stream_forget(stream);
     for (struct stream_lane_out *lane = stream->lane_out.next, *next; lane != NULL; lane = next) {
         next = lane->next;
@@ -262,8 +272,8 @@ static void stage(struct telex_stream *stream)
 {
     if (stream->staging_at == stream->staging_end)
         stream->staging_at = stream->staging_end = 0;
-    if (!stream->admitted)
-        return; /* the passive side speaks only once it lets the peer in */
+    if (!stream->admitted || stream->bye_written)
+        return; /* the passive side speaks only once it lets the peer in; after a goodbye nobody does */
     for (;;) {
         stage_owed(stream);
         if (stream->report_due && stream->owed == NULL) { /* an outcome always precedes the count that covers its number */
@@ -523,9 +533,10 @@ static void admitted(struct telex_stream *stream, telex_message *message, bool c
     stream->admitted_messages++;
     stream->admitted_bytes += message->length;
     struct telex_memory *memory = message->memory;
-    if (memory != NULL && memory->loan && !consumed)
+    bool loan = memory != NULL && memory->loan;
+    if (loan && !consumed)
         telex_memory_release(memory);
-    if (memory != NULL && (consumed || memory->loan))
+    if (loan || (memory != NULL && consumed))
         *message = (telex_message){.number = message->number, .type = message->type, .lane = message->lane, .kind = message->kind};
 }
 

@@ -94,7 +94,9 @@ void telex_stream_decide(struct telex_link *link, uint64_t number, int outcome, 
     }
     pthread_mutex_lock(&link->out);
     struct telex_frame frame = {.kind = TELEX_FRAME_OUTCOME, .number = number, .code = (uint32_t)outcome};
-    telex_stream_owe(stream, &frame);
+    int r = telex_stream_owe(stream, &frame);
     telex_stream_push(link);
     pthread_mutex_unlock(&link->out);
+    if (r < 0)
+        telex_link_break(link, r); /* an answer that is lost would leave the peer in doubt for ever */
 }

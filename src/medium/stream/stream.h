@@ -36,7 +36,8 @@ struct stream_lane_in { /* never removed while the stream lives */
     struct stream_lane_in *_Atomic next;
     unsigned lane;
     uint64_t last;           /* [in] the highest number that arrived */
-    _Atomic uint64_t taken;  /* written under [in], read under [out] */
+    uint64_t highest;        /* [in] the highest number that was taken: a reply overtakes what waits */
+    _Atomic uint64_t taken;  /* all up to this one are; written under [in], read under [out] */
     uint64_t reported;       /* [out] */
 };
 
@@ -130,6 +131,7 @@ struct telex_stream {
     uint64_t limit_bytes, limit_messages; /* the peer's credit, cumulative */
     uint64_t sent_bytes, sent_messages;   /* of data frames begun, cumulative */
     uint64_t told_bytes, told_messages;   /* the credit last told to the peer */
+    uint64_t told_taken;                  /* the count of taken messages last told to the peer */
     uint64_t admitted_messages, admitted_bytes, peer_taken, withdrawn, dropped;
     uint8_t (*outcomes)[2];    /* STREAM_OUTCOMES times lane, enum telex_outcome; made with the first number */
 };
