@@ -108,6 +108,8 @@ void telex_stream_output_free(struct telex_stream *stream)
     free(stream->bye_sentence);
 }
 
+enum { PIECES_IN_A_WRITE = 17 }; /* a message of 1 MiB, and the rest of a piece before it */
+
 static bool make_staging(struct telex_stream *stream)
 {
     if (stream->staging == NULL)
@@ -136,10 +138,10 @@ static void stage_owed(struct telex_stream *stream)
     }
 }
 
-/* Bytes of the next piece of `parcel`, and whether it is the last one. */
-static size_t next_piece(const struct telex_stream *stream, const struct stream_parcel *parcel, bool *ret_last)
+/* Bytes of the piece of `parcel` that comes `ahead` bytes after the next one, and whether it is the last one. */
+static size_t next_piece(const struct telex_stream *stream, const struct stream_parcel *parcel, size_t ahead, bool *ret_last)
 {
-    size_t left = parcel->length - parcel->sent;
+    size_t left = parcel->length - parcel->sent - ahead;
     size_t piece = stream->controls && left > TELEX_WIRE_PIECE ? TELEX_WIRE_PIECE : left;
     *ret_last = piece == left;
     return piece;
@@ -152,12 +154,16 @@ static bool may_begin(const struct telex_stream *stream, const struct stream_par
            stream->begun_total + parcel->length <= stream->link.max;
 }
 
-/* The head of the next piece, written to `to`; *ret_piece and *ret_last tell of its body. 0: the peer's credit does not allow it. */
-static size_t piece_head(struct telex_stream *stream, struct stream_parcel *parcel, uint8_t *to, size_t *ret_piece, bool *ret_last)
+/*
+ * The head of the piece that comes `ahead` bytes of the message (and `cost` bytes of frames) after the next one, written to `to`; *ret_piece and
+ * *ret_last tell of its body. 0: the peer's credit does not allow it.
+ */
+static size_t piece_head(struct telex_stream *stream, struct stream_parcel *parcel, size_t ahead, uint64_t cost, uint8_t *to,
+                         size_t *ret_piece, bool *ret_last)
 {
-    size_t piece = next_piece(stream, parcel, ret_last);
+    size_t piece = next_piece(stream, parcel, ahead, ret_last);
     struct telex_frame frame = parcel->frame;
-    frame.first = !parcel->begun;
+    frame.first = !parcel->begun && ahead == 0;
     frame.body = piece;
     frame.total = parcel->length;
     frame.descriptors = frame.first ? parcel->descriptor_count : 0;
@@ -167,7 +173,7 @@ static size_t piece_head(struct telex_stream *stream, struct stream_parcel *parc
         frame.flags |= TELEX_WIRE_EXTENSION;
     size_t head = stream->link.wire->head(&frame, to);
     *ret_piece = piece;
-    if (stream->controls && (stream->sent_bytes + head + piece > stream->limit_bytes ||
+    if (stream->controls && (stream->sent_bytes + cost + head + piece > stream->limit_bytes ||
                              (frame.first && stream->sent_messages >= stream->limit_messages)))
         return 0;
     return head;
@@ -227,7 +233,7 @@ static enum staged stage_lane(struct telex_stream *stream, struct stream_lane_ou
         return STAGED_WRITE_FIRST; /* descriptors travel with the first byte of a write: it must be their frame's */
     if (staging_room(stream) < TELEX_WIRE_HEAD + STREAM_COALESCE + tail)
         return STAGED_WRITE_FIRST;
-    size_t head = piece_head(stream, parcel, stream->staging + stream->staging_end, &piece, &last);
+    size_t head = piece_head(stream, parcel, 0, 0, stream->staging + stream->staging_end, &piece, &last);
     if (head == 0 && stream->controls)
         return STAGED_NONE;
     const uint8_t *body = parcel->data + (parcel->sent - parcel->gone);
@@ -310,6 +316,65 @@ static int write_failed(struct telex_stream *stream, ssize_t error)
     return stream->link.out_end;
 }
 
+/* ---- several pieces in one write ---- */
+
+/*
+ * Pieces of the present message that may follow its present one in the same write, where nothing else waits to come between
+ * them. None of them counts as begun until a byte of it was written. One write of a megabyte instead of sixteen is worth a third of
+ * tcp's throughput.
+ */
+struct train {
+    int count;
+    struct {
+        uint8_t head[TELEX_WIRE_HEAD];
+        size_t head_length, piece;
+    } cars[PIECES_IN_A_WRITE - 1];
+};
+
+static int couple(struct telex_stream *stream, struct train *train, struct iovec *parts)
+{
+    struct stream_parcel *parcel = stream->current;
+    train->count = 0;
+    if (parcel == NULL || !stream->controls || parcel->abandoned || stream->queued_messages != 1 || stream->owed != NULL ||
+        stream->report_due)
+        return 0;
+    size_t ahead = 0;
+    uint64_t cost = 0;
+    int used = 0;
+    for (bool last = false; train->count < PIECES_IN_A_WRITE - 1 && !last && parcel->sent + ahead < parcel->length;) {
+        size_t piece, head = piece_head(stream, parcel, ahead, cost, train->cars[train->count].head, &piece, &last);
+        if (head == 0)
+            break;
+        parts[used++] = (struct iovec){train->cars[train->count].head, head};
+        parts[used++] = (struct iovec){(uint8_t *)parcel->data + (parcel->sent + ahead - parcel->gone), piece};
+        train->cars[train->count].head_length = head;
+        train->cars[train->count++].piece = piece;
+        ahead += piece;
+        cost += head + piece;
+    }
+    return used;
+}
+
+static void wrote(struct telex_stream *stream, size_t written);
+
+/* `written` bytes went beyond the piece that was being written: those of the train have begun, and one may be cut. */
+static void wrote_train(struct telex_stream *stream, const struct train *train, size_t written)
+{
+    struct stream_parcel *parcel = stream->current;
+    size_t first = stream->staging_end - stream->staging_at + stream->current_left;
+    for (int i = 0; i < train->count && written > first; i++) {
+        written -= first;
+        size_t head = train->cars[i].head_length;
+        piece_begins(stream, parcel, head, train->cars[i].piece);
+        memcpy(stream->staging, train->cars[i].head, head);
+        stream->staging_at = 0;
+        stream->staging_end = head;
+        stream->current_left = train->cars[i].piece;
+        first = head + train->cars[i].piece;
+    }
+    wrote(stream, written);
+}
+
 /* What a write of `written` bytes finished. */
 static void wrote(struct telex_stream *stream, size_t written)
 {
@@ -337,9 +402,9 @@ static void wrote(struct telex_stream *stream, size_t written)
     }
 }
 
-static ssize_t write_once(struct telex_stream *stream)
+static ssize_t write_once(struct telex_stream *stream, struct train *train)
 {
-    struct iovec parts[2];
+    struct iovec parts[2 * PIECES_IN_A_WRITE];
     int count = 0;
     if (stream->staging_end > stream->staging_at)
         parts[count++] = (struct iovec){stream->staging + stream->staging_at, stream->staging_end - stream->staging_at};
@@ -349,6 +414,7 @@ static ssize_t write_once(struct telex_stream *stream)
             (uint8_t *)parcel->data + (parcel->sent - stream->current_left - parcel->gone), stream->current_left};
     }
     struct stream_parcel *passing = stream->passing;
+    count += couple(stream, train, parts + count);
     return stream->bytes->ops->write(stream->bytes, parts, count, passing != NULL ? passing->descriptors : NULL,
                                      passing != NULL ? passing->descriptor_count : 0);
 }
@@ -377,14 +443,15 @@ int telex_stream_push(struct telex_link *link)
             stage(stream);
         if (stream->staging_at == stream->staging_end && stream->current == NULL)
             break;
-        ssize_t written = write_once(stream);
+        struct train train;
+        ssize_t written = write_once(stream, &train);
         if (written == -EAGAIN) {
             set_blocked(stream, true);
             return -EAGAIN;
         }
         if (written < 0)
             return write_failed(stream, written);
-        wrote(stream, (size_t)written);
+        wrote_train(stream, &train, (size_t)written);
     }
     end_writing(stream);
     return stream->queued_messages > 0 ? -EAGAIN : 0;
