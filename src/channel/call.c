@@ -10,6 +10,8 @@
 #include "channel/channel.h"
 #include "os/fork.h"
 
+enum { SPARE_REPLY_MOST = 16384 }; /* bytes that a channel keeps for the next reply */
+
 static bool by_order(const telex_channel *channel)
 {
     return !(channel->link->wire->can & TELEX_CAN_LANES);
@@ -30,6 +32,19 @@ static void call_free(struct channel_call *call)
     free(call);
 }
 
+/* One used call and one used request wait for the next of their kind: most programs have one at a time, and so need no memory for it. */
+static void *reuse(void *_Atomic *spare, size_t size)
+{
+    /* Acquire and release pair: whoever takes the memory sees it as it was put. */
+    void *memory = atomic_exchange_explicit(spare, NULL, memory_order_acquire);
+    return memory != NULL ? memset(memory, 0, size) : calloc(1, size);
+}
+
+static void give_back(void *_Atomic *spare, void *memory)
+{
+    free(atomic_exchange_explicit(spare, memory, memory_order_acq_rel));
+}
+
 void telex_channel_calls_free(telex_channel *channel)
 {
     for (struct channel_call *call = channel->calls, *next; call != NULL; call = next) {
@@ -42,6 +57,9 @@ void telex_channel_calls_free(telex_channel *channel)
     }
     channel->calls = NULL;
     channel->requests = NULL;
+    give_back(&channel->spare_call, NULL);
+    give_back(&channel->spare_request, NULL);
+    telex_memory_release(atomic_exchange_explicit(&channel->spare_reply, NULL, memory_order_acquire));
 }
 
 /* ---- what arrives ---- */
@@ -56,11 +74,15 @@ bool telex_channel_expects_line(telex_channel *channel)
     return expected;
 }
 
-static int own_bytes(telex_message *message)
+static int own_bytes(telex_channel *channel, telex_message *message)
 {
     if (message->memory != NULL)
         return 0;
-    struct telex_memory *memory = telex_memory_new(message->length);
+    struct telex_memory *memory = atomic_exchange_explicit(&channel->spare_reply, NULL, memory_order_acquire); /* as in reuse */
+    if (memory == NULL || memory->capacity < message->length) {
+        telex_memory_release(memory);
+        memory = telex_memory_new(message->length);
+    }
     if (memory == NULL)
         return telex_say(-ENOMEM, "no memory for a reply of %zu bytes", message->length);
     if (message->length > 0)
@@ -93,7 +115,7 @@ void telex_channel_on_reply(telex_channel *channel, struct telex_arrival *arriva
         channel->late++;
         telex_memory_release(reply->memory);
     } else {
-        call->result = own_bytes(reply);
+        call->result = own_bytes(channel, reply);
         reply->flags |= TELEX_IS_REPLY;
         reply->request = call->number;
         if (call->result == 0)
@@ -151,7 +173,7 @@ static int start(telex_channel *channel, telex_message *request, telex_time dead
         if (outstanding)
             return telex_say(-EBUSY, "wire=%s allows one call at a time, and one is outstanding", channel->link->wire->name);
     }
-    struct channel_call *call = calloc(1, sizeof *call);
+    struct channel_call *call = reuse(&channel->spare_call, sizeof *call);
     if (call == NULL)
         return telex_say(-ENOMEM, "no memory for a call");
     call->result = -EAGAIN;
@@ -168,6 +190,16 @@ struct fetching {
     telex_message *ret_reply;
     int result;
 };
+
+/* The reply changes hands; the memory of the one before may hold the next. */
+static void hand_over(telex_channel *channel, telex_message *to, const telex_message *reply)
+{
+    struct telex_memory *before = to->memory;
+    *to = *reply;
+    if (telex_memory_reusable(before, 0) && before->capacity <= SPARE_REPLY_MOST)
+        before = atomic_exchange_explicit(&channel->spare_reply, before, memory_order_acq_rel);
+    telex_memory_release(before);
+}
 
 /* Takes the first finished call that is asked for out of the list. -ENOENT: there is none to wait for; -EAGAIN: none has finished. */
 static int fetch_finished(telex_channel *channel, uint64_t number, struct channel_call **ret_call)
@@ -213,11 +245,11 @@ static int try_finish(telex_channel *channel, void *with)
         return r == -ENOENT ? telex_say(r, "request %llu is not outstanding", (unsigned long long)fetching->number) : r;
     r = call->result;
     if (r == 0)
-        telex_channel_set_message(fetching->ret_reply, &call->reply);
+        hand_over(channel, fetching->ret_reply, &call->reply);
     else
         telex_say(r, "%s", call->sentence != NULL ? call->sentence : "the peer could not answer, and did not say why");
-    call->reply.memory = NULL;
-    call_free(call);
+    free(call->sentence);
+    give_back(&channel->spare_call, call); /* the reply has changed hands, or there was none */
     return r;
 }
 
@@ -287,7 +319,7 @@ int telex_call_cancel(telex_channel *channel, uint64_t number)
 
 int telex_channel_add_request(telex_channel *channel, const telex_message *message)
 {
-    struct channel_request *request = malloc(sizeof *request);
+    struct channel_request *request = reuse(&channel->spare_request, sizeof *request);
     if (request == NULL)
         return telex_say(-ENOMEM, "no memory for a request");
     pthread_mutex_lock(&channel->link->out);
@@ -326,7 +358,7 @@ static void request_done(telex_channel *channel, uint64_t number)
     struct channel_request **at = find_request(channel, number), *request = *at;
     if (request != NULL) {
         *at = request->next;
-        free(request);
+        give_back(&channel->spare_request, request);
         atomic_fetch_sub_explicit(&channel->request_count, 1, memory_order_relaxed);
     }
     pthread_mutex_unlock(&channel->link->out);

@@ -68,6 +68,8 @@ struct telex_channel {
     uint64_t discard; /* lines: replies that will come to calls nobody waits for any more */
     struct channel_call *calls;
     struct channel_request *requests;
+    void *_Atomic spare_call, *_Atomic spare_request; /* see call.c */
+    struct telex_memory *_Atomic spare_reply;
     _Atomic unsigned request_count; /* written under out; read under in, to hold back the next line while one is unanswered */
     uint64_t dropped;               /* by full=drop-newest */
     uint64_t since_read;            /* bytes sent since the link was last read on behalf of the sender */

@@ -207,8 +207,7 @@ static int hand_over(telex_message *to, const telex_message *from)
         *to = *from;
         return 0;
     }
-    bool reuse = memory != NULL && !memory->loan && memory->descriptor_count == 0 && memory->capacity >= from->length;
-    if (!reuse) {
+    if (!telex_memory_reusable(memory, from->length)) {
         struct telex_memory *fresh = telex_memory_new(from->length);
         if (fresh == NULL)
             return telex_say(-ENOMEM, "no memory for a message of %zu bytes", from->length);

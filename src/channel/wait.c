@@ -21,6 +21,7 @@
 
 enum {
     BATON_FREE = -1,
+    TRIES_A_LOOK = 4, /* some 300 ns each */
     DOZE_FROM_NS = 20000000, /* a nearer deadline might be slept through: dozing ends by the kernel's ticks */
 };
 
@@ -150,6 +151,7 @@ static int wait_longer(telex_channel *channel, enum channel_direction direction,
 {
     struct telex_pause pause;
     bool dozed = false;
+    unsigned tries = 0;
     telex_pause_begin(&pause, &channel->waiter[direction]);
     for (bool over = false;;) {
         if (interrupted(channel, direction))
@@ -158,13 +160,18 @@ static int wait_longer(telex_channel *channel, enum channel_direction direction,
         int r = try(channel, with);
         if (r != -EAGAIN) {
             telex_pause_won(&pause);
+            if (pause.trying)
+                atomic_store_explicit(&channel->link->lively, true, memory_order_relaxed); /* a hint: see medium.h */
             return r;
         }
         if (over)
             return telex_say(-ETIMEDOUT, "the deadline passed");
+        if (pause.trying && tries++ % TRIES_A_LOOK != 0 && telex_pause_again(&pause, TELEX_NOT_LOOKED))
+            continue;
         int64_t now = telex_clock();
         if (now < deadline && telex_pause_again(&pause, now))
             continue;
+        atomic_store_explicit(&channel->link->lively, false, memory_order_relaxed);
         if (now < deadline) {
             r = dozed ? -EOPNOTSUPP : doze(channel, direction, deadline - now);
             dozed = true;

@@ -46,7 +46,7 @@ bool telex_pause_again(struct telex_pause *pause, int64_t now)
         return false;
     }
     count(&waiter->tries);
-    if (waiter->mode == TELEX_WAIT_SPIN)
+    if (waiter->mode == TELEX_WAIT_SPIN || now == TELEX_NOT_LOOKED)
         return true;
     if (pause->started == 0) {
         pause->started = pause->last = now;

@@ -36,6 +36,8 @@ void telex_waiter_init(struct telex_waiter *waiter, enum telex_wait mode, int64_
 /* A wait begins. */
 void telex_pause_begin(struct telex_pause *pause, struct telex_waiter *waiter);
 
+enum { TELEX_NOT_LOOKED = 0 }; /* for `now`: between two looks at the clock, which costs a tenth of a try */
+
 /* A try was in vain at `now`: true: try again at once; false: sleep. */
 bool telex_pause_again(struct telex_pause *pause, int64_t now);
 

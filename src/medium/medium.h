@@ -120,6 +120,7 @@ struct telex_link {
     uint64_t fixed;                /* agreed length, UINT64_MAX: variable */
     uint64_t window;               /* bytes that may wait here untaken */
     unsigned descriptors;          /* most descriptors that may go with a message; 0: none */
+    atomic_bool lively;            /* a hint by the channel: waits end without sleeping, so what was taken may be told every now and then */
     atomic_bool blocked;           /* written under [out]: something waits for the medium to take it */
     uint64_t waiting;              /* [in] set before `take`: the oldest message of that lane that arrived and still waits to be taken; 0: none */
     bool thirsty;                  /* [out] credit is running low: reading would help */
@@ -178,6 +179,9 @@ struct telex_memory {
 
 /* Fresh heap memory for `length` bytes, NULL when out of memory. */
 struct telex_memory *telex_memory_new(size_t length);
+
+/* Whether another message of `length` bytes may be put into it: the medium does not want it back, and nothing else is in it. */
+bool telex_memory_reusable(const struct telex_memory *memory, size_t length);
 
 /* Grows heap memory to at least `length` bytes, keeping what is in it; NULL when out of memory (the old one lives on). */
 struct telex_memory *telex_memory_grow(struct telex_memory *memory, size_t length);

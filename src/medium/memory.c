@@ -26,6 +26,11 @@ struct telex_memory *telex_memory_new(size_t length)
     return memory;
 }
 
+bool telex_memory_reusable(const struct telex_memory *memory, size_t length)
+{
+    return memory != NULL && memory->release == release_heap && !memory->loan && memory->descriptor_count == 0 && memory->capacity >= length;
+}
+
 struct telex_memory *telex_memory_grow(struct telex_memory *memory, size_t length)
 {
     if (length <= memory->capacity)

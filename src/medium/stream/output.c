@@ -108,7 +108,10 @@ void telex_stream_output_free(struct telex_stream *stream)
     free(stream->bye_sentence);
 }
 
-enum { PIECES_IN_A_WRITE = 17 }; /* a message of 1 MiB, and the rest of a piece before it */
+enum {
+    PIECES_IN_A_WRITE = 17, /* a message of 1 MiB, and the rest of a piece before it */
+    TAKEN_BEFORE_TOLD = 16, /* messages, while nobody sleeps */
+};
 
 static bool make_staging(struct telex_stream *stream)
 {
@@ -494,6 +497,15 @@ static bool goes_direct(const struct telex_stream *stream, const telex_message *
                                   stream->sent_messages < stream->limit_messages));
 }
 
+/* Who sleeps before its next message would tell what was taken by a write of its own: better with this one. Else every now and then will do. */
+static bool reports_are_due(struct telex_stream *stream)
+{
+    if (atomic_load_explicit(&stream->link.lively, memory_order_relaxed) &&
+        atomic_load_explicit(&stream->taken_messages, memory_order_relaxed) - stream->told_taken < TAKEN_BEFORE_TOLD)
+        return false;
+    return telex_stream_unreported(stream);
+}
+
 /* Writes a lone small message, and what was taken since the last time, from the stack. 0, -EAGAIN (nothing was written), or the error. */
 static int write_direct(struct telex_stream *stream, const telex_message *message, struct telex_frame *frame)
 {
@@ -505,7 +517,7 @@ static int write_direct(struct telex_stream *stream, const telex_message *messag
         memcpy(bytes + head, message->data, message->length);
     size_t data = head + message->length, length = data + stream->link.wire->tail_length;
     memcpy(bytes + data, stream->link.wire->tail, stream->link.wire->tail_length);
-    if (stream->controls && telex_stream_unreported(stream))
+    if (stream->controls && reports_are_due(stream))
         length += telex_stream_reports(stream, bytes + length, sizeof bytes - length, false);
     struct iovec part = {bytes, length};
     ssize_t written = stream->bytes->ops->write(stream->bytes, &part, 1, NULL, 0);
