@@ -188,8 +188,8 @@ int telex_stream_tell(struct telex_link *link, enum telex_arrival_kind kind, uin
     size_t length = sentence != NULL ? strlen(sentence) : 0;
     while (length > TELEX_WIRE_SENTENCE || (length > 0 && ((unsigned char)sentence[length] & 0xC0) == 0x80))
         length--; /* cut between characters */
-    if (kind == TELEX_ARRIVAL_CANCEL && telex_stream_take_back(stream, number))
-        return 0; /* the request never left: there is nothing to cancel */
+    if (kind == TELEX_ARRIVAL_CANCEL && (telex_stream_take_back(stream, number) || telex_stream_abandon(stream, number)))
+        return 0; /* the request never left, or not wholly: there is nothing to cancel */
     struct telex_frame frame = {
         .kind = kind == TELEX_ARRIVAL_CANCEL ? TELEX_FRAME_CANCEL : TELEX_FRAME_FAIL,
         .number = number,

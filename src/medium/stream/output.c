@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What leaves: admission, queues by lane, pieces, writing. A lone small message is encoded on the stack and written at once;
- * what the medium does not take waits here. In the order on the wire stand first the staging buffer (whole frames, or the end of
- * one), then the rest of the body of `current`; only when both are through does anything else begin. Between pieces control frames
+ * What leaves: queues by lane, pieces, writing. What admit.c could not write at once waits here. In the order on the wire stand
+ * first the staging buffer (whole frames, or the end of one), then the rest of the body of `current`; only when both are through does anything else begin. Between pieces control frames
  * go first, then the lanes take turns, a piece each: so neither control nor a reply on its own lane sticks behind a long queue.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
-#include <fcntl.h>
 
 #include "medium/stream/stream.h"
 #include "os/fork.h"
@@ -108,10 +106,7 @@ void telex_stream_output_free(struct telex_stream *stream)
     free(stream->bye_sentence);
 }
 
-enum {
-    PIECES_IN_A_WRITE = 17, /* a message of 1 MiB, and the rest of a piece before it */
-    TAKEN_BEFORE_TOLD = 16, /* messages, while nobody sleeps */
-};
+enum { PIECES_IN_A_WRITE = 17 }; /* a message of 1 MiB, and the rest of a piece before it */
 
 static bool make_staging(struct telex_stream *stream)
 {
@@ -306,7 +301,7 @@ static void stage(struct telex_stream *stream)
 
 /* ---- writing ---- */
 
-static int write_failed(struct telex_stream *stream, ssize_t error)
+int telex_stream_write_failed(struct telex_stream *stream, ssize_t error)
 {
     if (stream->link.out_end == 0) {
         stream->link.out_end = error == -EPIPE ? -EPIPE : error == -ECONNRESET ? -ECONNRESET : (int)error;
@@ -317,6 +312,17 @@ static int write_failed(struct telex_stream *stream, ssize_t error)
     telex_stream_forget(stream);
     stream->staging_at = stream->staging_end = 0;
     return stream->link.out_end;
+}
+
+int telex_stream_stage_rest(struct telex_stream *stream, const uint8_t *bytes, size_t length)
+{
+    if (!make_staging(stream)) /* a frame cut off midway cannot be mended: the channel is lost */
+        return telex_stream_write_failed(stream, -ENOMEM);
+    memcpy(stream->staging, bytes, length);
+    stream->staging_at = 0;
+    stream->staging_end = length;
+    set_blocked(stream, true);
+    return 0;
 }
 
 /* ---- several pieces in one write ---- */
@@ -453,7 +459,7 @@ int telex_stream_push(struct telex_link *link)
             return -EAGAIN;
         }
         if (written < 0)
-            return write_failed(stream, written);
+            return telex_stream_write_failed(stream, written);
         wrote_train(stream, &train, (size_t)written);
     }
     end_writing(stream);
@@ -463,225 +469,4 @@ int telex_stream_push(struct telex_link *link)
 bool telex_stream_waits_for_medium(struct telex_stream *stream)
 {
     return stream->link.blocked && (stream->staging_end > stream->staging_at || stream->current != NULL);
-}
-
-/* ---- admitting ---- */
-
-static struct telex_frame frame_of(const telex_message *message, const struct telex_put *how)
-{
-    unsigned flags = (message->kind == TELEX_TEXT ? TELEX_WIRE_TEXT : 0u) | (how->call ? TELEX_WIRE_CALL : 0u) |
-                     (how->request != 0 ? TELEX_WIRE_REPLY : 0u) | (how->flags & TELEX_SYNC ? TELEX_WIRE_SYNC : 0u);
-    return (struct telex_frame){
-        .kind = TELEX_FRAME_DATA,
-        .request = how->request,
-        .type = message->type,
-        .lane = message->lane,
-        .flags = (uint8_t)flags,
-    };
-}
-
-static bool is_full(const struct telex_stream *stream)
-{
-    if (stream->queued_bytes >= stream->buffer || stream->queued_messages * sizeof(struct stream_parcel) >= stream->buffer)
-        return true;
-    return stream->queue != UINT64_MAX &&
-           stream->admitted_messages - stream->peer_taken - stream->withdrawn >= stream->queue;
-}
-
-/* Whether a message of one small frame can be written at once, with nothing before it. */
-static bool goes_direct(const struct telex_stream *stream, const telex_message *message, const struct telex_put *how)
-{
-    return !(how->flags & TELEX_MORE) && message->length <= STREAM_COALESCE && message->descriptor_count == 0 &&
-           telex_stream_idle(stream) && stream->admitted && !stream->finishing &&
-           (!stream->controls || (stream->sent_bytes + TELEX_WIRE_HEAD + message->length <= stream->limit_bytes &&
-                                  stream->sent_messages < stream->limit_messages));
-}
-
-/* Who sleeps before its next message would tell what was taken by a write of its own: better with this one. Else every now and then will do. */
-static bool reports_are_due(struct telex_stream *stream)
-{
-    if (atomic_load_explicit(&stream->link.lively, memory_order_relaxed) &&
-        atomic_load_explicit(&stream->taken_messages, memory_order_relaxed) - stream->told_taken < TAKEN_BEFORE_TOLD)
-        return false;
-    return telex_stream_unreported(stream);
-}
-
-/* Writes a lone small message, and what was taken since the last time, from the stack. 0, -EAGAIN (nothing was written), or the error. */
-static int write_direct(struct telex_stream *stream, const telex_message *message, struct telex_frame *frame)
-{
-    uint8_t bytes[TELEX_WIRE_HEAD + STREAM_COALESCE + 256];
-    frame->first = true;
-    frame->body = frame->total = message->length;
-    size_t head = stream->link.wire->head(frame, bytes);
-    if (message->length > 0)
-        memcpy(bytes + head, message->data, message->length);
-    size_t data = head + message->length, length = data + stream->link.wire->tail_length;
-    memcpy(bytes + data, stream->link.wire->tail, stream->link.wire->tail_length);
-    if (stream->controls && reports_are_due(stream))
-        length += telex_stream_reports(stream, bytes + length, sizeof bytes - length, false);
-    struct iovec part = {bytes, length};
-    ssize_t written = stream->bytes->ops->write(stream->bytes, &part, 1, NULL, 0);
-    if (written == -EAGAIN) {
-        telex_stream_untell(stream);
-        return -EAGAIN;
-    }
-    if (written < 0)
-        return write_failed(stream, written);
-    stream->sent_bytes += data;
-    stream->sent_messages++;
-    if ((size_t)written == length)
-        return 0;
-    if (!make_staging(stream)) /* a frame cut off midway cannot be mended: the channel is lost */
-        return write_failed(stream, -ENOMEM);
-    memcpy(stream->staging, bytes + written, length - (size_t)written);
-    stream->staging_at = 0;
-    stream->staging_end = length - (size_t)written;
-    set_blocked(stream, true);
-    return 0;
-}
-
-static int duplicate_descriptors(struct stream_parcel *parcel, const telex_message *message)
-{
-    if (message->descriptor_count == 0)
-        return 0;
-    parcel->descriptors = malloc(message->descriptor_count * sizeof *parcel->descriptors);
-    if (parcel->descriptors == NULL)
-        return -ENOMEM;
-    while (parcel->descriptor_count < message->descriptor_count) {
-        int given = message->descriptors[parcel->descriptor_count];
-        int copy = fcntl(given, F_DUPFD_CLOEXEC, 0);
-        copy = telex_own(copy < 0 ? -errno : copy);
-        if (copy < 0)
-            return telex_say(copy, "descriptor %d cannot be sent: %s", given, strerror(-copy));
-        parcel->descriptors[parcel->descriptor_count++] = copy;
-    }
-    return 0;
-}
-
-/* Copies the program's bytes of `parcel` that did not leave yet, so that it stands on its own. */
-static int own_bytes(struct telex_stream *stream, struct stream_parcel *parcel)
-{
-    size_t from = parcel->sent - (stream->current == parcel ? stream->current_left : 0);
-    struct telex_memory *memory = telex_memory_new(parcel->length - from);
-    if (memory == NULL)
-        return telex_say(-ENOMEM, "no memory to queue a message of %zu bytes", parcel->length);
-    if (parcel->length > from)
-        memcpy(memory->bytes, parcel->data + from, parcel->length - from);
-    parcel->memory = memory;
-    parcel->data = memory->bytes;
-    parcel->gone = from;
-    return 0;
-}
-
-static int enqueue(struct telex_stream *stream, telex_message *message, const struct telex_put *how, const struct telex_frame *frame,
-                   struct stream_parcel **ret_parcel)
-{
-    struct stream_lane_out *lane = telex_stream_lane_out(stream, message->lane);
-    struct stream_parcel *parcel = calloc(1, sizeof *parcel);
-    if (lane == NULL || parcel == NULL) {
-        free(parcel);
-        return telex_say(-ENOMEM, "no memory to queue a message");
-    }
-    parcel->frame = *frame;
-    parcel->data = message->data != NULL ? message->data : (const uint8_t *)"";
-    parcel->length = message->length;
-    parcel->sync = (how->flags & TELEX_SYNC) != 0;
-    struct telex_memory *memory = message->memory;
-    int r = duplicate_descriptors(parcel, message);
-    if (r == 0 && memory != NULL && memory->loan)
-        parcel->memory = memory;
-    else if (r == 0 && (!how->borrow || stream->borrowed != NULL))
-        r = own_bytes(stream, parcel);
-    else if (r == 0)
-        stream->borrowed = parcel;
-    if (r < 0) {
-        telex_stream_parcel_free(parcel);
-        return r;
-    }
-    *lane->last = parcel;
-    lane->last = &parcel->next;
-    stream->queued_messages++;
-    stream->queued_bytes += parcel->length;
-    *ret_parcel = parcel;
-    return 0;
-}
-
-/* The message has been admitted: it gets its place in the counts, and a loan changes hands. */
-static void admitted(struct telex_stream *stream, telex_message *message, bool consumed)
-{
-    stream->admitted_messages++;
-    stream->admitted_bytes += message->length;
-    struct telex_memory *memory = message->memory;
-    bool loan = memory != NULL && memory->loan;
-    if (loan && !consumed)
-        telex_memory_release(memory);
-    if (loan || (memory != NULL && consumed))
-        *message = (telex_message){.number = message->number, .type = message->type, .lane = message->lane, .kind = message->kind};
-}
-
-int telex_stream_put(struct telex_link *link, telex_message *message, const struct telex_put *how)
-{
-    struct telex_stream *stream = stream_of(link);
-    if (link->out_end != 0)
-        return link->out_end;
-    if (is_full(stream)) {
-        telex_stream_push(link);
-        if (link->out_end != 0 || is_full(stream))
-            return link->out_end != 0 ? link->out_end : -EAGAIN;
-    }
-
-    struct telex_frame frame = frame_of(message, how);
-    uint64_t number = frame.number = stream->number + 1;
-    int r = -EAGAIN;
-    if (goes_direct(stream, message, how))
-        r = write_direct(stream, message, &frame);
-    struct stream_parcel *parcel = NULL;
-    if (r == -EAGAIN)
-        r = enqueue(stream, message, how, &frame, &parcel);
-    if (r < 0)
-        return r;
-    message->number = stream->number = number;
-    telex_stream_remember(stream, number, message->lane, TELEX_OFFERED);
-    link->thirsty = stream->controls && (stream->limit_bytes - stream->sent_bytes < stream->link.window / 2 || parcel != NULL);
-    admitted(stream, message, parcel != NULL && parcel->memory != NULL && parcel->memory == message->memory);
-    if (parcel == NULL)
-        return 0;
-    bool hold = (how->flags & TELEX_MORE) && (stream->queued_bytes < STREAM_BUFFER / 2 || (how->flags & TELEX_SYNC));
-    if (!hold)
-        telex_stream_push(link); /* an error here shows at the next call: this message was admitted */
-    return stream->borrowed != NULL ? TELEX_PUT_BORROWED : 0;
-}
-
-int telex_stream_keep(struct telex_link *link)
-{
-    struct telex_stream *stream = stream_of(link);
-    struct stream_parcel *parcel = stream->borrowed;
-    if (parcel == NULL)
-        return 0;
-    stream->borrowed = NULL;
-    int r = own_bytes(stream, parcel);
-    if (r < 0) { /* part of it may have left: nothing can be taken back */
-        telex_link_blame(link, r);
-        write_failed(stream, r);
-    }
-    return r;
-}
-
-int telex_stream_drop(struct telex_link *link, unsigned lane_number)
-{
-    struct telex_stream *stream = stream_of(link);
-    struct stream_lane_out *lane = telex_stream_lane_out(stream, lane_number);
-    if (lane == NULL)
-        return -ENOENT;
-    for (struct stream_parcel **at = &lane->first; *at != NULL; at = &(*at)->next) {
-        struct stream_parcel *parcel = *at;
-        if (parcel->begun || parcel->sync || (parcel->frame.flags & (TELEX_WIRE_CALL | TELEX_WIRE_REPLY)))
-            continue;
-        telex_stream_remember(stream, parcel->frame.number, lane_number, TELEX_WITHDRAWN);
-        telex_stream_unqueue(stream, lane, at);
-        stream->dropped++;
-        stream->admitted_messages--;
-        return 0;
-    }
-    return -ENOENT;
 }

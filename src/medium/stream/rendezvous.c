@@ -62,21 +62,26 @@ bool telex_stream_take_back(struct telex_stream *stream, uint64_t number)
     return true;
 }
 
+bool telex_stream_abandon(struct telex_stream *stream, uint64_t number)
+{
+    struct stream_lane_out *lane;
+    struct stream_parcel **at = find(stream, number, &lane);
+    if (at == NULL || (*at)->sent == (*at)->length)
+        return false;
+    withdrawn(stream, number, lane->lane);
+    (*at)->abandoned = true;
+    telex_stream_push(&stream->link);
+    return true;
+}
+
 int telex_stream_withdraw(struct telex_link *link, uint64_t number)
 {
     struct telex_stream *stream = stream_of(link);
     int outcome = telex_stream_outcome(link, number);
     if (outcome != TELEX_OFFERED)
         return outcome;
-    if (telex_stream_take_back(stream, number))
+    if (telex_stream_take_back(stream, number) || telex_stream_abandon(stream, number))
         return TELEX_WITHDRAWN;
-    struct stream_lane_out *lane;
-    struct stream_parcel **at = find(stream, number, &lane);
-    if (at != NULL && (*at)->sent < (*at)->length) { /* its last piece has not begun: the present one is finished, then WITHDRAW */
-        (*at)->abandoned = true;
-        telex_stream_push(link);
-        return withdrawn(stream, number, lane->lane);
-    }
     telex_stream_remember(stream, number, stream->outcomes[number % STREAM_OUTCOMES][0], TELEX_UNKNOWN);
     struct telex_frame frame = {.kind = TELEX_FRAME_WITHDRAW, .number = number};
     telex_stream_owe(stream, &frame);

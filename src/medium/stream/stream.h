@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The stream driver: messages over any byte stream, written once. input.c reads and assembles, output.c queues and writes, control.c
+ * The stream driver: messages over any byte stream, written once. input.c reads and assembles, admit.c admits, output.c queues and writes, control.c
  * acts on control frames and reports what was taken, rendezvous.c withdraws, link.c greets and ends, port.c listens.
  *
  * Which lock guards what stands beside each member ([in], [out]: struct telex_link). What the in side counts and the
@@ -166,11 +166,15 @@ struct stream_lane_in *telex_stream_lane_in(struct telex_stream *stream, unsigne
 int telex_stream_owe(struct telex_stream *stream, const struct telex_frame *frame); /* [out] queues a control frame */
 int telex_stream_tell(struct telex_link *link, enum telex_arrival_kind kind, uint64_t number, uint32_t code, const char *sentence);
 
-/* output.c [out] */
+/* admit.c [out] */
 int telex_stream_put(struct telex_link *link, telex_message *message, const struct telex_put *how);
 int telex_stream_keep(struct telex_link *link);
-int telex_stream_push(struct telex_link *link);
 int telex_stream_drop(struct telex_link *link, unsigned lane);
+
+/* output.c [out] */
+int telex_stream_push(struct telex_link *link);
+int telex_stream_write_failed(struct telex_stream *stream, ssize_t error); /* nothing leaves any more; returns what the direction ended with */
+int telex_stream_stage_rest(struct telex_stream *stream, const uint8_t *bytes, size_t length); /* the end of a frame whose beginning was written */
 bool telex_stream_waits_for_medium(struct telex_stream *stream);      /* there is something that poll's POLLOUT would let go on */
 bool telex_stream_idle(const struct telex_stream *stream);            /* nothing at all waits to be written */
 void telex_stream_parcel_free(struct stream_parcel *parcel);
@@ -181,6 +185,7 @@ void telex_stream_output_free(struct telex_stream *stream);
 /* rendezvous.c */
 void telex_stream_remember(struct telex_stream *stream, uint64_t number, unsigned lane, int outcome); /* [out] */
 bool telex_stream_take_back(struct telex_stream *stream, uint64_t number); /* [out] true: no byte of it had left, and none will */
+bool telex_stream_abandon(struct telex_stream *stream, uint64_t number); /* [out] true: its last piece had not begun; the present one is finished, then WITHDRAW */
 int telex_stream_withdraw(struct telex_link *link, uint64_t number);
 int telex_stream_outcome(struct telex_link *link, uint64_t number);
 void telex_stream_decide(struct telex_link *link, uint64_t number, int outcome, uint64_t cost);
