@@ -116,6 +116,7 @@ static void report_now(struct telex_stream *stream)
 {
     pthread_mutex_lock(&stream->link.out);
     if (telex_stream_unreported(stream) ||
+        atomic_load_explicit(&stream->credit_messages, memory_order_relaxed) != stream->told_messages ||
         atomic_load_explicit(&stream->credit_bytes, memory_order_relaxed) - stream->told_bytes >= stream->link.window / 4) {
         stream->report_due = true;
         telex_stream_push(&stream->link);
