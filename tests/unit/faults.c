@@ -23,14 +23,14 @@ static void exchange(const char *listen, const char *dial, unsigned *ret_moves, 
     struct streams streams = streams_new(listen, dial);
     struct telex_bytes *ends[2] = {streams.dialed, streams.accepted};
     size_t sent[2] = {0}, seen[2] = {0};
-    unsigned char block[LENGTH];
+    unsigned char pattern[LENGTH], block[LENGTH];
+    for (size_t i = 0; i < LENGTH; i++)
+        pattern[i] = (unsigned char)(i % 251);
     *ret_moves = *ret_refusals = 0;
     for (int64_t deadline = streams_soon(); seen[0] < LENGTH || seen[1] < LENGTH;) {
         assert_true(telex_clock() < deadline);
         for (int i = 0; i < 2; i++) {
-            for (size_t j = sent[i]; j < LENGTH; j++)
-                block[j] = (unsigned char)(j % 251);
-            ssize_t moved = sent[i] < LENGTH ? streams_write(ends[i], block + sent[i], LENGTH - sent[i]) : -EAGAIN;
+            ssize_t moved = sent[i] < LENGTH ? streams_write(ends[i], pattern + sent[i], LENGTH - sent[i]) : -EAGAIN;
             if (moved > 0)
                 sent[i] += (size_t)moved;
             *ret_moves += moved > 0;
@@ -148,7 +148,7 @@ static void delays(void **state)
     int64_t begin = telex_clock();
     ssize_t moved;
     while ((moved = streams_write(streams.dialed, "abc", 3)) == -EAGAIN)
-        assert_true(telex_clock() - begin < (int64_t)5000 * MS);
+        assert_true(telex_clock() - begin < (int64_t)60000 * MS);
     assert_int_equal(moved, 3);
     assert_true(telex_clock() - begin >= 30 * MS);
     assert_int_equal(streams_read(streams.dialed, text, sizeof text), -EAGAIN);
@@ -160,7 +160,7 @@ static void delays(void **state)
     streams.accepted->ops->close(streams.accepted);
     streams.accepted = NULL;
     while ((moved = streams_read(streams.dialed, text, sizeof text)) == -EAGAIN)
-        assert_true(telex_clock() - begin < (int64_t)5000 * MS);
+        assert_true(telex_clock() - begin < (int64_t)60000 * MS);
     assert_int_equal(moved, 0); /* the end is delayed, not lost */
     streams_free(&streams);
 }
