@@ -35,6 +35,15 @@ static void on_message(telex_server *server, telex_channel *channel, telex_messa
     }
 }
 
+/* A peer that broke the rules is not heard any more: whoever reads the output should know. */
+static void on_close(telex_server *server, telex_channel *channel, int why, void *user)
+{
+    (void)server;
+    const struct listening *listening = user;
+    if (why == -EPROTO && !listening->options->quiet)
+        tool_say("a peer was cut off: %s", telex_reason(channel));
+}
+
 static void serve(struct listening *listening, telex_server *server, int stop)
 {
     const struct tool_options *options = listening->options;
@@ -63,7 +72,7 @@ static void serve(struct listening *listening, telex_server *server, int stop)
 static int run(const struct tool_options *options)
 {
     struct listening listening = {.options = options, .last = telex_now()};
-    telex_handlers handlers = {.size = sizeof handlers, .message = on_message};
+    telex_handlers handlers = {.size = sizeof handlers, .message = on_message, .close = on_close};
     telex_server *server;
     int stop = tool_catch_signals();
     if (stop < 0)

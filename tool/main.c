@@ -32,11 +32,11 @@ static void print_help(FILE *to)
                 "telex SUBCOMMAND --help tells more, telex(1) everything.\n");
 }
 
-/* Started with standard streams closed, the first socket would become one of them. */
+/* Started with standard streams closed, the first socket would become one of them. What is written to a stdout that was closed must fail: it is lost. */
 static bool open_standard_streams(void)
 {
     for (int fd = 0; fd <= STDERR_FILENO; fd++)
-        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == STDIN_FILENO ? O_RDONLY : O_WRONLY) != fd)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == STDERR_FILENO ? O_WRONLY : O_RDONLY) != fd)
             return false;
     return true;
 }

@@ -208,7 +208,7 @@ static int apply(const struct tool_command *command, int argc, char **argv, int 
         used = 2;
     }
     if (!flag->set(options, value))
-        return -1 - tool_usage("--%s %s: not a good %s (%s)", flag->name, value, flag->value, flag->meaning);
+        return -1 - tool_usage("%.*s %s: not a good %s (%s)", (int)strcspn(text, "="), text, value, flag->value, flag->meaning);
     return used;
 }
 
