@@ -262,6 +262,7 @@ int telex_fd(telex_channel *channel);
 
 /*
  * Ends the present wait, or else the next one, in each direction with -EINTR. Any thread; safe in a signal handler; ends spinning too.
+ * A wait that has just begun to sleep may notice an interrupt from another thread some milliseconds later.
  */
 int telex_interrupt(telex_channel *channel);
 
@@ -273,8 +274,8 @@ const char *telex_reason(const telex_channel *channel);
 
 /*
  * Sends what is queued, says goodbye and waits until all is taken or the peer said its own goodbye; both directions. The handle is
- * freed in any case. 0; else -ETIMEDOUT (-EAGAIN with TELEX_NOW, -EINTR) or -ECONNRESET with messages not known taken, counted in *ret_untaken
- * (may be NULL; set in every case but -ECHILD). NULL is fine. On wires without counts (lines, raw) "taken" means: read by the peer's system.
+ * freed in any case but -EBUSY (another thread is still in a call on it: end that first). 0; else -ETIMEDOUT (-EAGAIN with TELEX_NOW, -EINTR) or -ECONNRESET with messages not known taken, counted in *ret_untaken
+ * (may be NULL; set in every case but -ECHILD and -EBUSY). NULL is fine. On wires without counts (lines, raw) "taken" means: read by the peer's system.
  */
 int telex_close(telex_channel *channel, telex_time deadline, uint64_t *ret_untaken);
 

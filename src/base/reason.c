@@ -39,6 +39,13 @@ int telex_say(int error, const char *format, ...)
     return error;
 }
 
+void telex_say_constant(const char *text)
+{
+    size_t length = strlen(text);
+    memcpy(sentence, text, length + 1);
+    subject = NULL;
+}
+
 const char *telex_said(void)
 {
     return sentence;

@@ -8,6 +8,9 @@
 /* Keeps the sentence as this thread's last one, about no handle yet, and returns `error` (a negative errno). */
 int telex_say(int error, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* The same for a short sentence without arguments: quick enough for polling loops. */
+void telex_say_constant(const char *text);
+
 /* This thread's last sentence; "" before the first. */
 const char *telex_said(void);
 

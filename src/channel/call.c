@@ -416,13 +416,8 @@ int telex_fail(telex_channel *channel, const telex_message *request, unsigned fa
 int telex_cancelled(telex_channel *channel, const telex_message *request)
 {
     if (channel->generation != telex_generation())
-        return -ECHILD;
-    if (telex_channel_enter(channel, CHANNEL_RECEIVE) == 0) { /* the cancellation may lie unread */
-        pthread_mutex_lock(&channel->link->in);
-        telex_channel_pump(channel);
-        pthread_mutex_unlock(&channel->link->in);
-        telex_channel_leave(channel, CHANNEL_RECEIVE, 0);
-    }
+        return telex_channel_foreign(channel);
+    telex_channel_look(channel); /* the cancellation may lie unread */
     pthread_mutex_lock(&channel->link->out);
     const struct channel_request *at = *find_request(channel, request->number);
     int r = at == NULL ? -ENOENT : at->cancelled;

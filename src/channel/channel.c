@@ -22,7 +22,8 @@ int telex_channel_new(struct telex_link *link, const struct telex_settings *sett
     channel->generation = telex_generation();
     channel->full = settings->full;
     channel->inbox_last = &channel->inbox;
-    channel->watch.epoll = channel->watch.bell = -1;
+    atomic_init(&channel->watch.epoll, -1);
+    channel->watch.bell = -1;
     atomic_init(&channel->baton, -1);
     link->ops->peer(link, &channel->peer);
     int64_t peer = channel->peer.pid >= 0 ? channel->peer.pid : link->pid;
@@ -64,13 +65,23 @@ int telex_channel_admit(telex_channel *channel, uint32_t code, const char *sente
 
 /* ---- entering and leaving ---- */
 
+int telex_channel_foreign(telex_channel *channel)
+{
+    telex_say(-ECHILD, "this channel is the parent process's; a child made by fork() must dial anew");
+    telex_said_about(channel);
+    return -ECHILD;
+}
+
 int telex_channel_enter(telex_channel *channel, enum channel_direction direction)
 {
     if (channel->generation != telex_generation())
-        return telex_say(-ECHILD, "this channel is the parent process's; a child made by fork() must dial anew");
+        return telex_channel_foreign(channel);
     /* Acquire pairs with the release in leave: what the last thread of this direction wrote is seen by the next. */
-    if (atomic_exchange_explicit(&channel->busy[direction], true, memory_order_acquire))
-        return telex_say(-EBUSY, "another thread is %s on this channel", direction == CHANNEL_SEND ? "sending" : "receiving");
+    if (atomic_exchange_explicit(&channel->busy[direction], true, memory_order_acquire)) {
+        telex_say(-EBUSY, "another thread is %s on this channel", direction == CHANNEL_SEND ? "sending" : "receiving");
+        telex_said_about(channel);
+        return -EBUSY;
+    }
     /* Relaxed: compared with the own thread only; who else came in between is seen by the next doze at the latest. */
     atomic_store_explicit(&channel->user_thread[direction], pthread_self(), memory_order_relaxed);
     return 0;
@@ -81,9 +92,12 @@ int telex_channel_leave(telex_channel *channel, enum channel_direction direction
     if (direction == CHANNEL_SEND && atomic_load_explicit(&channel->link->blocked, memory_order_relaxed) &&
         atomic_load(&channel->asleep[CHANNEL_RECEIVE]))
         telex_channel_wake(channel, CHANNEL_RECEIVE); /* it sleeps for the link: it must now also wait for room */
-    if (channel->watch.epoll >= 0)
+    if (telex_channel_is_watched(channel))
         telex_channel_settle(channel);
-    if (result < 0 && result != -EAGAIN)
+    if (result == -EAGAIN)
+        telex_say_constant(direction == CHANNEL_SEND ? "it would have to wait: the queue is full, or no answer has come yet"
+                                                     : "it would have to wait: nothing has come yet");
+    if (result < 0)
         telex_said_about(channel);
     atomic_store_explicit(&channel->busy[direction], false, memory_order_release);
     return result;

@@ -43,7 +43,7 @@ struct channel_request { /* a request of the peer that was taken and not answere
 
 /* Who is told when the readiness of a channel changes: telex_fd's own epoll, or a server. */
 struct channel_watch {
-    int epoll;        /* watches the link's descriptor there; -1: nobody looks */
+    atomic_int epoll; /* watches the link's descriptor there; -1: nobody looks. Written under link->in */
     void *tag;        /* epoll_data.ptr of the link's descriptor */
     uint32_t events;  /* watched now */
     bool ready;       /* told: the channel has work without its descriptor being readable */
@@ -94,11 +94,13 @@ struct telex_channel {
 int telex_channel_new(struct telex_link *link, const struct telex_settings *settings, telex_channel **ret_channel); /* takes over link, also when it fails */
 void telex_channel_free(telex_channel *channel);
 int telex_channel_admit(telex_channel *channel, uint32_t code, const char *sentence);
+int telex_channel_foreign(telex_channel *channel); /* -ECHILD, with its sentence */
 int telex_channel_enter(telex_channel *channel, enum channel_direction direction); /* 0, -ECHILD, -EBUSY */
 int telex_channel_leave(telex_channel *channel, enum channel_direction direction, int result); /* settles readiness, binds the sentence; returns result */
 
 /* receive.c [in] */
 int telex_channel_pump(telex_channel *channel);  /* moves all that has arrived into inbox and calls: -EAGAIN, or how the direction ended */
+void telex_channel_look(telex_channel *channel); /* no lock: pumps, unless somebody else is at it; any thread, in no direction */
 void telex_channel_discard(telex_channel *channel); /* the same, throwing messages away */
 void telex_channel_inbox_free(telex_channel *channel);
 bool telex_channel_may_pump(const telex_channel *channel);
@@ -128,6 +130,11 @@ void telex_channel_wake(telex_channel *channel, enum channel_direction direction
 void telex_channel_spread_news(telex_channel *channel); /* [in] wakes the sender if the link had news for it */
 
 /* ready.c */
+static inline bool telex_channel_is_watched(const telex_channel *channel)
+{
+    /* Relaxed: a look without a lock. Whoever changed something did so under a lock that the first settle takes, too: it comes after, and so sees this, or that settle sees the change. */
+    return atomic_load_explicit(&channel->watch.epoll, memory_order_relaxed) >= 0;
+}
 void telex_channel_settle(telex_channel *channel);
 int telex_channel_watch(telex_channel *channel, int epoll, void *tag, void (*tell)(telex_channel *, bool)); /* 0 or -errno; settle afterwards */
 void telex_channel_unwatch(telex_channel *channel);

@@ -29,12 +29,13 @@ void telex_channel_settle(telex_channel *channel)
         events = link->ops->arm(link, TELEX_ARM_OUT);
     if (!reads)
         events &= ~POLLIN;
-    if (watch->epoll >= 0 && (uint32_t)events != watch->events) {
+    int epoll = watch->epoll;
+    if (epoll >= 0 && (uint32_t)events != watch->events) {
         struct epoll_event event = {.events = (uint32_t)events, .data.ptr = watch->tag};
-        epoll_ctl(watch->epoll, EPOLL_CTL_MOD, link->ops->descriptor(link), &event);
+        epoll_ctl(epoll, EPOLL_CTL_MOD, link->ops->descriptor(link), &event);
         watch->events = (uint32_t)events;
     }
-    bool changed = watch->epoll >= 0 && ready != watch->ready;
+    bool changed = epoll >= 0 && ready != watch->ready;
     watch->ready = ready;
     if (changed)
         watch->tell(channel, ready);
@@ -74,7 +75,8 @@ void telex_channel_unwatch(telex_channel *channel)
         telex_shut(watch->bell);
         telex_shut(watch->epoll);
     }
-    watch->epoll = watch->bell = -1;
+    watch->epoll = -1;
+    watch->bell = -1;
 }
 
 static int make_descriptor(telex_channel *channel)
@@ -105,7 +107,7 @@ int telex_fd(telex_channel *channel)
     int r = telex_channel_enter(channel, CHANNEL_RECEIVE);
     if (r < 0)
         return r;
-    if (channel->watch.epoll < 0)
+    if (!telex_channel_is_watched(channel))
         r = make_descriptor(channel);
     else if (channel->watch.bell < 0)
         r = telex_say(-EOPNOTSUPP, "this channel is a server's; its descriptor is telex_server_fd()");

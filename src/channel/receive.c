@@ -176,11 +176,21 @@ int telex_channel_pump(telex_channel *channel)
     telex_channel_spread_news(channel);
     if ((grown || (r < 0 && r != -EAGAIN)) && atomic_load(&channel->asleep[CHANNEL_RECEIVE]))
         telex_channel_wake(channel, CHANNEL_RECEIVE);
-    if ((grown || (r < 0 && r != -EAGAIN)) && channel->watch.epoll >= 0 && !channel->watch.ready && !telex_channel_holds_back(channel)) {
+    if ((grown || (r < 0 && r != -EAGAIN)) && telex_channel_is_watched(channel) && !channel->watch.ready && !telex_channel_holds_back(channel)) {
         channel->watch.ready = true; /* a sender that waits has read it: telex_fd must not wait for the end of that call */
         channel->watch.tell(channel, true);
     }
     return r == 1 ? -EAGAIN : r;
+}
+
+void telex_channel_look(telex_channel *channel)
+{
+    if (pthread_mutex_trylock(&channel->link->in) != 0)
+        return; /* whoever holds it is reading */
+    telex_channel_pump(channel);
+    pthread_mutex_unlock(&channel->link->in);
+    if (telex_channel_is_watched(channel))
+        telex_channel_settle(channel);
 }
 
 void telex_channel_discard(telex_channel *channel)

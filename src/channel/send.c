@@ -5,6 +5,7 @@
 #include "base/utf8.h"
 #include "channel/channel.h"
 #include "os/clock.h"
+#include "os/fork.h"
 
 enum {
     BORROW_FROM = 65536,     /* longer messages are written from where they lie, as long as the peer keeps reading */
@@ -325,20 +326,16 @@ int telex_flush(telex_channel *channel, telex_time deadline)
 int telex_outcome(telex_channel *channel, uint64_t number)
 {
     struct telex_link *link = channel->link;
-    int r = telex_channel_enter(channel, CHANNEL_RECEIVE);
-    bool reads = r == 0; /* an answer may lie unread; who receives elsewhere reads it there */
-    if (r == -ECHILD)
-        return r;
-    if (reads) {
-        pthread_mutex_lock(&link->in);
-        telex_channel_pump(channel);
-        pthread_mutex_unlock(&link->in);
-    }
+    if (channel->generation != telex_generation())
+        return telex_channel_foreign(channel);
+    telex_channel_look(channel); /* an answer may lie unread */
     pthread_mutex_lock(&link->out);
     link->ops->push(link); /* a withdrawal may still wait for the medium */
-    r = link->ops->outcome(link, number);
+    int r = link->ops->outcome(link, number);
     pthread_mutex_unlock(&link->out);
-    if (r < 0)
+    if (r < 0) {
         telex_say(r, "message %llu was not sent, or so long ago that its outcome is forgotten", (unsigned long long)number);
-    return reads ? telex_channel_leave(channel, CHANNEL_RECEIVE, r) : r;
+        telex_said_about(channel);
+    }
+    return r;
 }
