@@ -188,7 +188,7 @@ static int start(telex_channel *channel, telex_message *request, telex_time dead
 struct fetching {
     uint64_t number; /* 0: any */
     telex_message *ret_reply;
-    int result;
+    bool looked; /* not the first try */
 };
 
 /* The reply changes hands; the memory of the one before may hold the next. */
@@ -225,20 +225,21 @@ static int try_finish(telex_channel *channel, void *with)
     struct fetching *fetching = with;
     struct telex_link *link = channel->link;
     struct channel_call *call = NULL;
-    int end = 0, r = -EAGAIN;
-    for (int round = 0; round < 2 && r == -EAGAIN && end >= 0; round++) { /* look, read, look again */
-        if (round > 0) {
+    int end = 1, r = -EAGAIN; /* end: 1: more may lie unread; 0: nothing does; else how the direction ended */
+    for (bool read = fetching->looked; r == -EAGAIN && end > 0; read = true) { /* look, then read and look again */
+        if (read) {
             pthread_mutex_lock(&link->in);
-            end = telex_channel_pump(channel);
+            end = telex_channel_pump_reply(channel);
             pthread_mutex_unlock(&link->in);
             end = end == -EAGAIN ? 0 : end;
         }
         pthread_mutex_lock(&link->out);
-        if (atomic_load_explicit(&link->blocked, memory_order_relaxed) && round > 0)
+        if (atomic_load_explicit(&link->blocked, memory_order_relaxed) && read)
             link->ops->push(link);
         r = fetch_finished(channel, fetching->number, &call);
         pthread_mutex_unlock(&link->out);
     }
+    fetching->looked = true;
     if (r == -EAGAIN && end < 0)
         return end; /* no reply can come any more */
     if (r < 0)

@@ -125,7 +125,9 @@ static int check_text(const telex_message *message)
                      (unsigned long long)message->number);
 }
 
-/* Fetches one arrival and brings it where it belongs. 0: *ret_arrival is a message for the program; 1: it was something else; or -errno. */
+enum fetched { FETCHED_MESSAGE = 0, FETCHED_OTHER = 1, FETCHED_REPLY = 2 };
+
+/* Fetches one arrival and brings it where it belongs: enum fetched (a message is the program's, in *arrival; a call may be waiting for a reply), or -errno. */
 static int fetch(telex_channel *channel, struct telex_arrival *arrival)
 {
     struct telex_link *link = channel->link;
@@ -135,13 +137,13 @@ static int fetch(telex_channel *channel, struct telex_arrival *arrival)
     switch (arrival->kind) {
     case TELEX_ARRIVAL_WITHDRAW:
         on_withdraw(channel, arrival->message.number);
-        return 1;
+        return FETCHED_OTHER;
     case TELEX_ARRIVAL_CANCEL:
         on_cancel(channel, arrival->message.number);
-        return 1;
+        return FETCHED_OTHER;
     case TELEX_ARRIVAL_FAIL:
         telex_channel_on_fail(channel, arrival);
-        return 1;
+        return FETCHED_REPLY;
     case TELEX_ARRIVAL_MESSAGE:
         break;
     }
@@ -152,25 +154,25 @@ static int fetch(telex_channel *channel, struct telex_arrival *arrival)
     }
     if ((arrival->message.flags & TELEX_IS_REPLY) || telex_channel_expects_line(channel)) {
         telex_channel_on_reply(channel, arrival);
-        return 1;
+        return FETCHED_REPLY;
     }
     if (channel->line_calls)
         arrival->message.flags |= TELEX_IS_CALL;
-    return 0;
+    return FETCHED_MESSAGE;
 }
 
-int telex_channel_pump(telex_channel *channel)
+static int pump(telex_channel *channel, bool until_reply)
 {
     int r = -EAGAIN;
     bool grown = false;
     while (telex_channel_may_pump(channel)) {
         struct telex_arrival arrival;
         r = fetch(channel, &arrival);
-        if (r == 0 && inbox_add(channel, &arrival) == 0)
+        if (r == FETCHED_MESSAGE && inbox_add(channel, &arrival) == 0)
             grown = true;
-        else if (r == 0)
+        else if (r == FETCHED_MESSAGE)
             r = telex_link_break(channel->link, -ENOMEM);
-        if (r < 0)
+        if (r < 0 || (until_reply && r == FETCHED_REPLY))
             break;
     }
     telex_channel_spread_news(channel);
@@ -180,7 +182,19 @@ int telex_channel_pump(telex_channel *channel)
         channel->watch.ready = true; /* a sender that waits has read it: telex_fd must not wait for the end of that call */
         channel->watch.tell(channel, true);
     }
-    return r == 1 ? -EAGAIN : r;
+    return r;
+}
+
+int telex_channel_pump(telex_channel *channel)
+{
+    int r = pump(channel, false);
+    return r > 0 ? -EAGAIN : r;
+}
+
+int telex_channel_pump_reply(telex_channel *channel)
+{
+    int r = pump(channel, true);
+    return r == FETCHED_REPLY ? 1 : r >= 0 ? -EAGAIN : r;
 }
 
 void telex_channel_look(telex_channel *channel)
@@ -200,7 +214,7 @@ void telex_channel_discard(telex_channel *channel)
         int r = fetch(channel, &arrival);
         if (r < 0)
             break;
-        if (r == 0)
+        if (r == FETCHED_MESSAGE)
             telex_memory_release(arrival.message.memory);
     }
     telex_channel_spread_news(channel);
@@ -273,7 +287,7 @@ static int receive_locked(telex_channel *channel, telex_message *ret_message)
         int r = fetch(channel, &arrival);
         if (r < 0)
             return r;
-        if (r == 1)
+        if (r != FETCHED_MESSAGE)
             continue;
         if (!(arrival.message.flags & TELEX_IS_SYNC))
             return deliver(channel, &arrival.message, arrival.cost, ret_message);
