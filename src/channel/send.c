@@ -8,7 +8,8 @@
 #include "os/fork.h"
 
 enum {
-    BORROW_FROM = 65536,     /* longer messages are written from where they lie, as long as the peer keeps reading */
+    BORROW_FROM = 4096,      /* longer messages are written from where they lie; what the medium does not take at once is copied, */
+    LINGER_FROM = 65536,     /* and of still longer ones only what is left when the peer stops reading */
     LINGER_NS = 2000000,     /* without progress for so long the rest is copied, and the send returns */
     READ_EVERY = 32768,      /* bytes sent while credit runs low before the sender looks for more */
 };
@@ -184,18 +185,19 @@ int telex_channel_put(telex_channel *channel, telex_message *message, struct tel
                       struct channel_call *call)
 {
     struct putting putting = {message, how, call};
-    how->borrow = message->length > BORROW_FROM && deadline != TELEX_NOW && channel->full == TELEX_FULL_WAIT;
+    how->borrow = message->length > BORROW_FROM;
     int r = put_once(channel, &putting);
     bool may_drop = !how->call && how->request == 0 && !(how->flags & TELEX_SYNC);
     if (r == -EAGAIN && channel->full == TELEX_FULL_DROP_NEWEST && may_drop)
-        return drop_newest(channel);
-    if (r == -EAGAIN && channel->full == TELEX_FULL_DROP_OLDEST && may_drop)
-        return drop_oldest(channel, &putting);
-    if (r == -EAGAIN && channel->full != TELEX_FULL_FAIL)
+        r = drop_newest(channel);
+    else if (r == -EAGAIN && channel->full == TELEX_FULL_DROP_OLDEST && may_drop)
+        r = drop_oldest(channel, &putting);
+    else if (r == -EAGAIN && channel->full != TELEX_FULL_FAIL)
         r = telex_channel_wait(channel, CHANNEL_SEND, deadline, try_put, &putting);
-    if (r == TELEX_PUT_BORROWED && !(how->flags & TELEX_SYNC))
-        r = linger(channel, deadline);
-    return r;
+    if (r != TELEX_PUT_BORROWED || (how->flags & TELEX_SYNC)) /* a rendezvous gives the bytes back when it ends */
+        return r;
+    bool lingers = message->length > LINGER_FROM && deadline != TELEX_NOW && channel->full == TELEX_FULL_WAIT;
+    return lingers ? linger(channel, deadline) : keep(channel);
 }
 
 /* ---- synchronous ---- */

@@ -16,7 +16,7 @@
 enum {
     STREAM_BUFFER = 65536,       /* bytes of the input buffer, and of the staging buffer */
     STREAM_DIRECT = 16384,       /* longer bodies are read straight into their message */
-    STREAM_AHEAD = 4096,         /* what is read besides such a body: surely the next header, little to copy */
+    STREAM_AHEAD = 512,          /* what is read besides such a body: surely the next header, little to copy */
     STREAM_COALESCE = 4096,      /* shorter pieces are copied into the staging buffer, longer ones written from where they lie */
     STREAM_OUTCOMES = 1024,      /* sent numbers whose outcome is remembered */
     STREAM_READS = 16,           /* reads in one `next`, so that a flood of control frames cannot hold the caller */
