@@ -221,7 +221,8 @@ int tool_exchange_close(struct tool_exchange *exchange, int status)
     close(exchange->over);
     if (untaken == 0)
         return status;
-    tool_say("%" PRIu64 " of %" PRIu64 " messages are not known to be taken", untaken, exchange->sent);
+    uint64_t tried = untaken > exchange->sent ? untaken : exchange->sent; /* a rendezvous in vain was not sent, and is not known to be taken */
+    tool_say("%" PRIu64 " of %" PRIu64 " messages are not known to be taken", untaken, tried);
     if (status != TOOL_OK)
         return status;
     return r == -ETIMEDOUT || r == -EAGAIN ? TOOL_DEADLINE : TOOL_FAILURE;

@@ -241,7 +241,7 @@ static int try_finish(telex_channel *channel, void *with)
     }
     fetching->looked = true;
     if (r == -EAGAIN && end < 0)
-        return end; /* no reply can come any more */
+        return telex_channel_in_ended(channel, end); /* no reply can come any more */
     if (r < 0)
         return r == -ENOENT ? telex_say(r, "request %llu is not outstanding", (unsigned long long)fetching->number) : r;
     r = call->result;
@@ -257,10 +257,7 @@ static int try_finish(telex_channel *channel, void *with)
 static int finish(telex_channel *channel, uint64_t number, telex_message *ret_reply, telex_time deadline)
 {
     struct fetching fetching = {.number = number, .ret_reply = ret_reply};
-    int r = telex_channel_wait(channel, CHANNEL_SEND, deadline, try_finish, &fetching);
-    if (r == -EPIPE || r == -ECONNRESET || r == -EPROTO)
-        telex_say(r, "%s", channel->link->reason);
-    return r;
+    return telex_channel_wait(channel, CHANNEL_SEND, deadline, try_finish, &fetching);
 }
 
 static int cancel(telex_channel *channel, uint64_t number)

@@ -131,7 +131,8 @@ static int wait_for_link(struct telex_link *link, int64_t deadline)
     if (r == -EINTR)
         return telex_say(r, "a signal ended the wait for the peer's greeting");
     if (r == 0)
-        return deadline == TELEX_NOW ? -EAGAIN : telex_say(-ETIMEDOUT, "the peer did not greet by the deadline");
+        return deadline == TELEX_NOW ? telex_say(-EAGAIN, "it would have to wait: the peer has not greeted yet")
+                                     : telex_say(-ETIMEDOUT, "the peer did not greet by the deadline");
     return r < 0 ? r : 0;
 }
 
@@ -199,7 +200,7 @@ int telex_dial(const char *address, const telex_options *options, telex_time dea
 int telex_peer_of(telex_channel *channel, telex_peer *ret_peer)
 {
     if (channel->generation != telex_generation())
-        return -ECHILD;
+        return telex_channel_foreign(channel);
     if (ret_peer->size < sizeof *ret_peer)
         return telex_say(-EINVAL, "telex_peer.size must be set to sizeof(telex_peer)");
     *ret_peer = (telex_peer){
@@ -217,7 +218,7 @@ int telex_peer_of(telex_channel *channel, telex_peer *ret_peer)
 int telex_counters_of(telex_channel *channel, telex_counters *ret_counters)
 {
     if (channel->generation != telex_generation())
-        return -ECHILD;
+        return telex_channel_foreign(channel);
     if (ret_counters->size < sizeof *ret_counters)
         return telex_say(-EINVAL, "telex_counters.size must be set to sizeof(telex_counters)");
     struct telex_link *link = channel->link;
@@ -241,7 +242,7 @@ int telex_counters_of(telex_channel *channel, telex_counters *ret_counters)
 
 int64_t telex_max(telex_channel *channel)
 {
-    return channel->generation != telex_generation() ? -ECHILD : (int64_t)channel->link->max;
+    return channel->generation != telex_generation() ? telex_channel_foreign(channel) : (int64_t)channel->link->max;
 }
 
 void telex_set_user(telex_channel *channel, void *user)

@@ -126,6 +126,11 @@ void telex_listener_close(telex_listener *listener)
     free(listener);
 }
 
+static int foreign(void)
+{
+    return telex_say(-ECHILD, "this listener is the parent process's");
+}
+
 const char *telex_listener_address(const telex_listener *listener)
 {
     return listener->port->ops->address(listener->port);
@@ -133,7 +138,7 @@ const char *telex_listener_address(const telex_listener *listener)
 
 int telex_listener_fd(telex_listener *listener)
 {
-    return listener->generation != telex_generation() ? -ECHILD : listener->loop.epoll;
+    return listener->generation != telex_generation() ? foreign() : listener->loop.epoll;
 }
 
 int telex_listener_interrupt(telex_listener *listener)
@@ -282,6 +287,8 @@ static int accept_until(telex_listener *listener, telex_time deadline, telex_cha
 {
     for (bool over = false;;) {
         int r = telex_listener_next(listener, ret_channel);
+        if (r == -EAGAIN && deadline == TELEX_NOW)
+            telex_say_constant("it would have to wait: no peer has come yet");
         if (r != -EAGAIN || deadline == TELEX_NOW)
             return r;
         /* After the step, which may have cleared the bell: the flag was set before the bell was rung. */
@@ -300,7 +307,7 @@ static int accept_until(telex_listener *listener, telex_time deadline, telex_cha
 int telex_accept(telex_listener *listener, telex_time deadline, telex_channel **ret_channel)
 {
     if (listener->generation != telex_generation())
-        return telex_say(-ECHILD, "this listener is the parent process's");
+        return foreign();
     /* Acquire and release: one thread at a time, each sees what the last one did. */
     if (atomic_exchange_explicit(&listener->busy, true, memory_order_acquire))
         return telex_say(-EBUSY, "another thread is accepting on this listener");

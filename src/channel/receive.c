@@ -222,6 +222,15 @@ void telex_channel_discard(telex_channel *channel)
 
 /* ---- receiving ---- */
 
+int telex_channel_in_ended(telex_channel *channel, int error)
+{
+    if (error == -ECONNREFUSED || error == -EPROTONOSUPPORT)
+        error = -EPIPE; /* let in first and refused later: for the program that is an end in order */
+    if (error == -EPIPE || error == -ECONNRESET || error == -EPROTO || error == -ENOMEM)
+        telex_say(error, "%s", channel->link->reason);
+    return error;
+}
+
 /* Hands the bytes over: its own memory is passed on, borrowed bytes are copied into the memory that the program's struct holds already. */
 static int hand_over(telex_message *to, const telex_message *from)
 {
@@ -323,22 +332,12 @@ static void report(telex_channel *channel)
     pthread_mutex_unlock(&channel->link->in);
 }
 
-/* How the direction ended, said again for this thread. */
-static int ended(telex_channel *channel, int error)
-{
-    if (error == -ECONNREFUSED || error == -EPROTONOSUPPORT)
-        error = -EPIPE; /* let in first and refused later: for the program that is an end in order */
-    if (error == -EPIPE || error == -ECONNRESET || error == -EPROTO || error == -ENOMEM)
-        telex_say(error, "%s", channel->link->reason);
-    return error;
-}
-
 static int receive_one(telex_channel *channel, telex_message *ret_message, telex_time deadline)
 {
     int r = telex_channel_wait(channel, CHANNEL_RECEIVE, deadline, try_receive, ret_message);
     if (r == -EAGAIN)
         report(channel);
-    return r < 0 ? ended(channel, r) : r;
+    return r < 0 ? telex_channel_in_ended(channel, r) : r;
 }
 
 int telex_receive(telex_channel *channel, telex_message *ret_message, telex_time deadline)
@@ -382,5 +381,5 @@ int telex_process(telex_channel *channel)
     telex_channel_wake(channel, CHANNEL_SEND);
     if (r == -EAGAIN || more)
         r = 0;
-    return telex_channel_leave(channel, CHANNEL_RECEIVE, r < 0 ? ended(channel, r) : 0);
+    return telex_channel_leave(channel, CHANNEL_RECEIVE, r < 0 ? telex_channel_in_ended(channel, r) : 0);
 }

@@ -17,6 +17,7 @@ enum {
     TELEX_WIRE_PIECE = 65536,      /* most message bytes in one frame */
     TELEX_WIRE_EXTENSIONS = 4096,  /* most bytes of TLVs in one frame */
     TELEX_WIRE_HEAD = 64,          /* most bytes that `head` writes for a data frame */
+    TELEX_WIRE_LONGEST = TELEX_WIRE_HEADER + 8 + 8 + 4 + TELEX_WIRE_EXTENSIONS + TELEX_WIRE_PIECE, /* bytes of the longest data frame */
     TELEX_WIRE_CONTROL = 1088,     /* most bytes of an encoded control frame */
     TELEX_WIRE_SENTENCE = 1000,    /* most bytes of a sentence in fail and bye */
     TELEX_WIRE_LANES = 255,        /* lanes for messages: 0 to 254 */

@@ -58,6 +58,41 @@ static void one_by_one(void **state)
 
 /* ---- several outstanding ---- */
 
+static const size_t tight_sizes[] = {65510, 65536, 65500, 65536};
+enum { TIGHT_CALLS = sizeof tight_sizes / sizeof *tight_sizes };
+
+static void answer_tightly(struct talk *talk)
+{
+    telex_message requests[TIGHT_CALLS] = {{0}};
+    for (unsigned i = 0; i < TIGHT_CALLS; i++)
+        take_request(talk, &requests[i]);
+    for (unsigned i = 0; i < TIGHT_CALLS; i++) {
+        telex_message reply = telex_binary(pattern(i, tight_sizes[i]), tight_sizes[i]);
+        assert_gives(telex_reply(talk->channel, &requests[i], &reply, 0, SECONDS(10)), 0, talk->channel);
+        telex_release(&requests[i]);
+    }
+    assert_gives(telex_flush(talk->channel, SECONDS(10)), 0, talk->channel);
+}
+
+/* In the smallest window the longest frame fits once and almost twice: what was taken must be told before the next would not fit. */
+static void the_smallest_window(void **state)
+{
+    struct talk talk;
+    talk_begin(&talk, *state, "window=128KiB", answer_tightly);
+    telex_message requests[TIGHT_CALLS], reply = {0};
+    for (unsigned i = 0; i < TIGHT_CALLS; i++) {
+        requests[i] = telex_text("how much?");
+        assert_gives(telex_call_start(talk.channel, &requests[i], SECONDS(5)), 0, talk.channel);
+    }
+    for (unsigned i = 0; i < TIGHT_CALLS; i++) {
+        assert_gives(telex_call_finish(talk.channel, requests[i].number, &reply, SECONDS(10)), 0, talk.channel);
+        assert_int_equal(reply.length, tight_sizes[i]);
+        assert_memory_equal(reply.data, pattern(i, tight_sizes[i]), tight_sizes[i]);
+    }
+    telex_release(&reply);
+    talk_end(&talk);
+}
+
 static void answer_backwards(struct talk *talk)
 {
     telex_message requests[10] = {0};
@@ -326,6 +361,7 @@ static void the_answering_side_dies(void **state)
 static const struct conform_case cases[] = {
     {"one_by_one", one_by_one, ON_MESSAGES, ANY_MEDIUM, 40},
     {"several_outstanding", several_outstanding, ON_TELEX, ANY_MEDIUM, 0},
+    {"the_smallest_window", the_smallest_window, ON_TELEX, ANY_MEDIUM, 40},
     {"a_finish_in_vain_keeps_the_call", a_finish_in_vain_keeps_the_call, ON_TELEX, ANY_MEDIUM, 0},
     {"late_replies_are_dropped", late_replies_are_dropped, ON_TELEX, ANY_MEDIUM, 0},
     {"late_lines_are_dropped", late_lines_are_dropped, ON_LINES, ANY_MEDIUM, 0},

@@ -2,7 +2,7 @@
 /*
  * Control frames: acting on the peer's, and telling it what was taken here and what it may send. What was taken is told
  * with the next message that leaves anyway, else when nothing is left to receive, at once for a synchronous message, and when half
- * the window has come together. Counts and limits are cumulative: a frame replaces all earlier ones of its kind.
+ * the window has come together or the longest frame would no longer fit. Counts and limits are cumulative: a frame replaces all earlier ones of its kind.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -135,6 +135,13 @@ void telex_stream_report(struct telex_link *link)
     report_now(stream);
 }
 
+/* So much credit may be granted and not told: no more than leaves the sender room for the longest frame. */
+static uint64_t telling_distance(const struct telex_stream *stream)
+{
+    uint64_t half = stream->link.window / 2, most = stream->link.window - TELEX_WIRE_LONGEST;
+    return half < most ? half : most;
+}
+
 void telex_stream_credit(struct telex_stream *stream)
 {
     if (!stream->controls)
@@ -150,7 +157,7 @@ void telex_stream_credit(struct telex_stream *stream)
     bool drained = taken + stream->withdrawn_arrivals == stream->arrived_messages;
     bool many = stream->queue != UINT64_MAX && messages != stream->asked_messages &&
                 (drained || messages - stream->asked_messages > stream->queue / 2);
-    if (bytes < stream->asked_bytes + stream->link.window / 2 && !many)
+    if (bytes < stream->asked_bytes + telling_distance(stream) && !many)
         return;
     stream->asked_bytes = bytes > stream->asked_bytes ? bytes : stream->asked_bytes;
     stream->asked_messages = messages;
