@@ -25,8 +25,8 @@ static void print_help(FILE *to)
         if (commands[i]->synopsis != NULL)
             fprintf(to, "  %-8s %s\n", commands[i]->name, commands[i]->summary);
     fprintf(to, "\nexamples:\n"
-                "  telex serve unix:///tmp/words -- wc -w &     answer calls by running a program\n"
-                "  telex call unix:///tmp/words 'to be or not'  ask, and print the answer\n"
+                "  telex serve unix:///tmp/words -- wc -w       answer calls by running a program;\n"
+                "  telex call unix:///tmp/words 'to be or not'  in another terminal: ask, and print the answer\n"
                 "  telex listen tcp://127.0.0.1:7000            print what peers send\n"
                 "  seq 1000 | telex send tcp://127.0.0.1:7000   send each line\n\n"
                 "telex SUBCOMMAND --help tells more, telex(1) everything.\n");

@@ -131,7 +131,7 @@ static const struct flag {
     {0, "json", TOOL_TAKES_JSON, NULL, "print one JSON object", set_json},
     {0, "echo", TOOL_TAKES_ECHO, NULL, "answer with what was asked", set_echo},
     {0, "listen", TOOL_TAKES_LISTEN, NULL, "wait at ADDRESS for one peer instead of dialling it", set_listen},
-    {0, "workers", TOOL_TAKES_WORKERS, "N", "how many worker processes (as many as cores, at least 2)", set_workers},
+    {0, "workers", TOOL_TAKES_WORKERS, "N", "how many worker processes (as many as cores, 2 to 16)", set_workers},
     {0, "sync", 0, NULL, "send by rendezvous: wait until the receiver has taken it", set_sync},
     {0, "text", 0, NULL, "messages are text (default)", set_text},
     {0, "binary", 0, NULL, "messages are bytes, read and written as they are", set_binary},

@@ -150,7 +150,8 @@ typedef struct telex_options {
  * Dials `address` and waits for the peer's greeting. The caller owns *ret_channel and ends it with telex_close().
  * Any thread. -EINVAL (address or option; the sentence names the part), -ECONNREFUSED (nobody listens there, or the peer
  * refused: telex_reason(NULL) has its sentence), -ENOENT (no such path or host name), -EACCES, -ETIMEDOUT, -EAGAIN (TELEX_NOW), -EINTR,
- * -EPROTO (it is not a telex peer), -EPROTONOSUPPORT (no version in common), -EMFILE and other errnos of socket(2) and connect(2).
+ * -EPROTO (it is not a telex peer), -ECONNRESET (it closed before it greeted), -EPROTONOSUPPORT (no version in common), -ENOMEM, -EMFILE and
+ * other errnos of socket(2) and connect(2).
  */
 int telex_dial(const char *address, const telex_options *options, telex_time deadline, telex_channel **ret_channel);
 
@@ -169,13 +170,14 @@ enum telex_send_flags {
  *   -EMSGSIZE             longer than agreed, or not the agreed fixed size: refused here, the channel lives on.
  *   -EINVAL, -EILSEQ      the message cannot be said on this wire (a newline on lines, ...) / the text is not UTF-8.
  *   -EOPNOTSUPP           this wire or medium cannot: rendezvous on lines, descriptors on tcp, ...
- *   -ENOMEM, -EBUSY (a second sending thread), -ECHILD (after fork).
+ *   -EPROTO               the peer broke the rules of the wire: the channel has ended.
+ *   -ENOMEM, -EMFILE (no descriptor to sleep with), -EBUSY (a second sending thread), -ECHILD (after fork).
  */
 int telex_send(telex_channel *channel, telex_message *message, unsigned flags, telex_time deadline);
 
 /*
  * Sends `count` messages, asynchronous and in order, in as few system calls as the medium allows; sending. Returns how many were sent (at
- * least 1), or the error of the first; telex_send() of the next tells why it stopped early.
+ * least 1), or the error of the first; telex_send() of the next tells why it stopped early. -EINVAL: count is 0.
  */
 int telex_send_many(telex_channel *channel, telex_message *messages, unsigned count, telex_time deadline);
 
@@ -186,11 +188,11 @@ int telex_send_many(telex_channel *channel, telex_message *messages, unsigned co
  *   -EPIPE        the peer closed in order, and all that it sent has been received.
  *   -ECONNRESET   the peer died or the link broke, after all that had arrived whole was received.
  *   -EPROTO       the peer broke the rules of the wire or said it wrongly: the channel has ended, telex_reason() tells.
- *   -ENOMEM, -EBUSY, -ECHILD.
+ *   -ENOMEM, -EMFILE (no descriptor to sleep with), -EBUSY (a second receiving thread), -ECHILD (after fork).
  */
 int telex_receive(telex_channel *channel, telex_message *ret_message, telex_time deadline);
 
-/* Receives up to `count` messages: waits for the first, then takes what is there; receiving. Returns how many, or as telex_receive(). */
+/* Receives up to `count` messages: waits for the first, then takes what is there; receiving. Returns how many, or as telex_receive(). -EINVAL: count is 0. */
 int telex_receive_many(telex_channel *channel, telex_message *ret_messages, unsigned count, telex_time deadline);
 
 /*
@@ -225,7 +227,8 @@ enum telex_failure { /* why a call gets no reply; in brackets what the caller's 
     TELEX_FAILURE_CANCELLED = 5,  /* -ECANCELED */
 };
 
-/* Answers `request` with a failure and a sentence (at most 1,000 bytes of it are sent); sending; never waits. -ENOENT, -EINVAL (code), -EOPNOTSUPP (lines). */
+/* Answers `request` with a failure and a sentence (at most 1,000 bytes of it are sent); sending; never waits. -ENOENT (as above), -EINVAL (code),
+ * -EOPNOTSUPP (lines), -ENOMEM, and how the channel ended: -EPIPE, -ECONNRESET, -EPROTO. */
 int telex_fail(telex_channel *channel, const telex_message *request, unsigned failure, const char *sentence);
 
 /* Whether the peer has cancelled `request`: 1, 0 (not, or not known yet), or -ENOENT (not outstanding). Any thread. */
@@ -247,7 +250,7 @@ int telex_outcome(telex_channel *channel, uint64_t number);
 
 /*
  * Waits until all that was sent has left this host's buffers (tcp: acknowledged by the other host); sending. After it, exit()
- * loses nothing. -EAGAIN, -ETIMEDOUT, -EINTR, -EPIPE, -ECONNRESET.
+ * loses nothing. -EAGAIN, -ETIMEDOUT, -EINTR, -EPIPE, -ECONNRESET, -EPROTO.
  */
 int telex_flush(telex_channel *channel, telex_time deadline);
 
@@ -274,8 +277,9 @@ const char *telex_reason(const telex_channel *channel);
 
 /*
  * Sends what is queued, says goodbye and waits until all is taken or the peer said its own goodbye; both directions. The handle is
- * freed in any case but -EBUSY (another thread is still in a call on it: end that first). 0; else -ETIMEDOUT (-EAGAIN with TELEX_NOW, -EINTR) or -ECONNRESET with messages not known taken, counted in *ret_untaken
- * (may be NULL; set in every case but -ECHILD and -EBUSY). NULL is fine. On wires without counts (lines, raw) "taken" means: read by the peer's system.
+ * freed in any case but -EBUSY (another thread is still in a call on it: end that first). 0; else -ETIMEDOUT (-EAGAIN with TELEX_NOW,
+ * -EINTR) or -ECONNRESET with messages not known taken, counted in *ret_untaken (may be NULL; set in every case but -ECHILD and -EBUSY).
+ * NULL is fine. On wires without counts (lines, raw) "taken" means: read by the peer's system.
  */
 int telex_close(telex_channel *channel, telex_time deadline, uint64_t *ret_untaken);
 
@@ -322,7 +326,8 @@ void *telex_user(const telex_channel *channel);
 
 /*
  * Listens at `address`. The caller owns *ret_listener; telex_listener_close() ends it and removes its path. Any thread. A path left by a dead
- * process is replaced; -EADDRINUSE: somebody living listens there. Else -EINVAL, -EACCES, -ENOENT (directory), -EMFILE.
+ * process is replaced; -EADDRINUSE: somebody living listens there, or a file that is no socket has that name. Else -EINVAL, -EACCES,
+ * -ENOENT (directory or host name), -EADDRNOTAVAIL (not an address of this host), -EMFILE, -ENOMEM.
  */
 int telex_listen(const char *address, const telex_options *options, telex_listener **ret_listener);
 
@@ -362,7 +367,7 @@ int telex_list(int (*each)(const telex_listing *listing, void *user), void *user
 
 /*
  * What the server calls; NULL for what the program does not care about. All are called from telex_server_run() or telex_server_process(), one at
- * a time. They may send, call_start, reply and close nothing: a channel is the server's, telex_server_drop() ends it. What is sent from a handler
+ * a time. They may send, start calls, reply and fail. They must not close a channel: it is the server's, and telex_server_drop() ends it. What is sent from a handler
  * should not wait (TELEX_NOW): the other clients wait too.
  */
 typedef struct telex_handlers {
@@ -396,7 +401,8 @@ int telex_server_listen(telex_server *server, const char *address, const telex_o
 /* Serves until telex_server_stop(), one thread at a time. 0 when stopped; -EINTR never: signals just go on. -EBUSY, -ECHILD. */
 int telex_server_run(telex_server *server);
 
-/* Serves what is ready and returns: 0, or -ESHUTDOWN once stopped. For programs that have a loop of their own. The server's thread. */
+/* Serves what is ready and returns: 0, or -ESHUTDOWN once stopped. For programs that have a loop of their own. The server's thread.
+ * -EBUSY (another thread serves, or a handler called this), -ECHILD. */
 int telex_server_process(telex_server *server);
 
 /* A descriptor that is readable while telex_server_process() has work. The server's own. */
@@ -419,7 +425,8 @@ size_t telex_server_count(const telex_server *server);
 
 /*
  * Stops listening, sends what is queued, says goodbye to every peer, waits for all of them at most until the deadline, and frees everything. Close
- * handlers are called with -ESHUTDOWN. 0, or -ETIMEDOUT if messages are not known taken. NULL is fine. The server's thread.
+ * handlers are called with -ESHUTDOWN. 0, or -ETIMEDOUT if messages are not known taken. NULL is fine. The server's thread; -EBUSY: a handler
+ * called this, or another thread serves: nothing is freed. -ECHILD: only the handle is freed.
  */
 int telex_server_close(telex_server *server, telex_time deadline);
 
