@@ -35,7 +35,7 @@ static int ask(const struct tool_options *options, telex_message *request)
     if (status != TOOL_OK)
         return status;
     telex_message reply = {0};
-    int r = telex_call(channel, request, &reply, deadline);
+    int r = tool_ask(channel, request, &reply, deadline);
     status = r < 0 ? tool_fail(r, channel) : tool_print(options, &reply);
     telex_release(&reply);
     telex_close(channel, r == 0 ? telex_after(GOODBYE_NS) : TELEX_NOW, NULL);

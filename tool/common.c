@@ -6,6 +6,7 @@
 #include "common.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -48,8 +49,7 @@ static const struct {
     int error;
     enum tool_status status;
 } statuses[] = {
-    {-ETIMEDOUT, TOOL_DEADLINE}, {-EAGAIN, TOOL_DEADLINE},   {-EACCES, TOOL_REFUSED},
-    {-ENOSYS, TOOL_REFUSED},     {-EREMOTEIO, TOOL_REFUSED}, {-EDQUOT, TOOL_REFUSED},
+    {-ETIMEDOUT, TOOL_DEADLINE}, {-EACCES, TOOL_REFUSED},    {-ENOSYS, TOOL_REFUSED},     {-EREMOTEIO, TOOL_REFUSED}, {-EDQUOT, TOOL_REFUSED},
     {-ECANCELED, TOOL_REFUSED},  {-EPROTO, TOOL_REFUSED},    {-EPROTONOSUPPORT, TOOL_REFUSED},
 };
 
@@ -130,6 +130,22 @@ int tool_server_listen(const struct tool_options *options, telex_server *server,
     return TOOL_OK;
 }
 
+bool tool_describe_loss(telex_channel *channel, int why, char *ret_sentence, size_t size)
+{
+    const char *reason = telex_reason(channel);
+    if (why != -EPROTO && (why != -ECONNRESET || strstr(reason, "in the middle of") == NULL))
+        return false;
+    telex_peer peer = {.size = sizeof peer, .address = "", .pid = -1};
+    telex_peer_of(channel, &peer);
+    char who[320];
+    if (peer.pid > 0)
+        snprintf(who, sizeof who, "process %" PRId64, peer.pid);
+    else
+        snprintf(who, sizeof who, "the peer %s", peer.address);
+    snprintf(ret_sentence, size, "%s is not heard any more: %s", who, reason);
+    return true;
+}
+
 void tool_server_drain(telex_server *server)
 {
     telex_time until = telex_after(1000000000);
@@ -141,17 +157,37 @@ void tool_server_drain(telex_server *server)
 
 /* ---- signals ---- */
 
-static volatile sig_atomic_t stop_signal;
+/* `timeout` and service managers signal a process and then its group: the same wish twice, and no second one. */
+#define SAME_WISH_NS INT64_C(500000000)
+
+static volatile sig_atomic_t stop_signal, hurry;
+static volatile telex_time stop_since; /* written by the first signal, read by later ones; all handlers block each other */
+static bool hurries; /* written before signals are caught */
 static int stop_event = -1;
 /*
  * Sequentially consistent, with itself only: the handler reads it between any two steps of the thread that writes it.
  */
 static _Atomic(telex_channel *) interrupted;
 
+static void end_by(int number)
+{
+    signal(number, SIG_DFL);
+    raise(number);
+}
+
 static void on_stop(int signal)
 {
     int kept = errno;
     uint64_t one = 1;
+    telex_time now = telex_now();
+    if (stop_signal != 0 && now - stop_since < SAME_WISH_NS)
+        return;
+    if (stop_signal != 0 && !hurries) {
+        end_by(signal); /* blocked until this handler returns */
+        return;
+    }
+    hurry = stop_signal != 0;
+    stop_since = now;
     stop_signal = signal;
     if (write(stop_event, &one, sizeof one) < 0) {
         /* full: it is readable already */
@@ -171,11 +207,31 @@ int tool_catch_signals(void)
         tool_say("no descriptor to wait for signals: %s", strerror(-error));
         return error;
     }
-    struct sigaction action = {.sa_handler = on_stop, .sa_flags = (int)SA_RESETHAND};
+    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+    struct sigaction action = {.sa_handler = on_stop}, before;
     sigemptyset(&action.sa_mask);
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        sigaddset(&action.sa_mask, numbers[i]);
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        if (numbers[i] != SIGHUP || sigaction(SIGHUP, NULL, &before) < 0 || before.sa_handler != SIG_IGN) /* nohup(1) */
+            sigaction(numbers[i], &action, NULL);
     return stop_event;
+}
+
+int tool_catch_signals_twice(void)
+{
+    hurries = true;
+    return tool_catch_signals();
+}
+
+bool tool_hurried(void)
+{
+    return hurry != 0;
+}
+
+void tool_end_by_signal(void)
+{
+    end_by(stop_signal);
 }
 
 int tool_stopping(void)
@@ -221,6 +277,31 @@ int tool_send_message(telex_channel *channel, telex_message *message, unsigned f
     }
 }
 
+int tool_ask(telex_channel *channel, telex_message *request, telex_message *ret_reply, telex_time deadline)
+{
+    int r;
+    do
+        r = telex_call_start(channel, request, deadline);
+    while (r == -EINTR && !tool_stopping());
+    if (r < 0)
+        return r;
+    do
+        r = telex_call_finish(channel, request->number, ret_reply, deadline);
+    while (r == -EINTR && !tool_stopping());
+    if (r == -EINTR || r == -ETIMEDOUT)
+        telex_call_cancel(channel, request->number);
+    return r;
+}
+
+int tool_receive_message(telex_channel *channel, telex_message *ret_message, telex_time deadline)
+{
+    int r;
+    do
+        r = telex_receive(channel, ret_message, deadline);
+    while (r == -EINTR && !tool_stopping());
+    return r;
+}
+
 telex_message tool_message(const struct tool_options *options, const void *data, size_t length)
 {
     telex_message message = telex_binary(data, length);
@@ -230,7 +311,8 @@ telex_message tool_message(const struct tool_options *options, const void *data,
 
 static int unwritable(void)
 {
-    tool_say("standard output: %s", strerror(errno));
+    if (errno != EPIPE) /* its reader has seen enough, and knows */
+        tool_say("standard output: %s", strerror(errno));
     return TOOL_FAILURE;
 }
 

@@ -104,15 +104,27 @@ void tool_listening(const struct tool_options *options, const char *address);
 /* Adds one more address to `server` and says so. TOOL_OK, or the status to exit with, after saying why. */
 int tool_server_listen(const struct tool_options *options, telex_server *server, const char *address);
 
+/*
+ * A peer that broke the rules, or ended in the middle of a message, is not heard any more: whoever reads the output should know. Whether
+ * `why` is such an end of `channel`; then *ret_sentence says which peer, and why.
+ */
+bool tool_describe_loss(telex_channel *channel, int why, char *ret_sentence, size_t size);
+
 /* Serves what had arrived by now, for a second at most: before a server closes. */
 void tool_server_drain(telex_server *server);
 
 /*
- * From now on the first SIGINT or SIGTERM only asks to stop: tool_stopping() is true then, and the returned descriptor
- * readable. The second one ends the process. A negative errno on failure, after saying so.
+ * From now on the first SIGINT, SIGTERM or SIGHUP only asks to stop: tool_stopping() is true then, and the returned descriptor
+ * readable. A second one (half a second later at least) ends the process; with _twice it only asks to hurry. A negative errno on
+ * failure, after saying so.
  */
 int tool_catch_signals(void);
+int tool_catch_signals_twice(void);
 int tool_stopping(void); /* the signal, or 0 */
+bool tool_hurried(void); /* it was asked for twice */
+
+/* Ends the process as the signal that asked to stop would have done. */
+void tool_end_by_signal(void);
 
 /* Signals that ask to stop interrupt `channel` from now on; NULL: none. */
 void tool_interrupts(telex_channel *channel);
@@ -122,6 +134,10 @@ void tool_interrupts(telex_channel *channel);
  * stop.
  */
 int tool_send_message(telex_channel *channel, telex_message *message, unsigned flags, telex_time deadline);
+
+/* As telex_call() and telex_receive(), in the same way: the request is sent once, whatever signals come. */
+int tool_ask(telex_channel *channel, telex_message *request, telex_message *ret_reply, telex_time deadline);
+int tool_receive_message(telex_channel *channel, telex_message *ret_message, telex_time deadline);
 
 /* A message of the kind that the options ask for; it refers to the bytes. */
 telex_message tool_message(const struct tool_options *options, const void *data, size_t length);

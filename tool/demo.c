@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* telex demo: processes count the words of real text together, over every medium, asynchronously and synchronously. */
-#include <errno.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,14 +8,14 @@
 
 #include "demo.h"
 
-/* One line for each medium: how to make an address of it. */
+/* One line for each medium: what to listen at. Nothing of it stays behind, whatever ends the demo. */
 static const struct medium {
     const char *name;
-    const char *prefix;
-    const char *file; /* in the demo's private directory; NULL: the prefix is the address */
+    const char *address;
+    bool numbered; /* with the process' number after it: it must be nobody else's */
 } media[] = {
-    {"unix", "unix://", "/coordinator"},
-    {"tcp", "tcp://127.0.0.1:0", NULL},
+    {"unix", "unix://@telex-demo-", true},
+    {"tcp", "tcp://127.0.0.1:0", false},
 };
 
 enum { MEDIUM_COUNT = sizeof media / sizeof *media };
@@ -29,7 +27,6 @@ enum { PIECES_MOST = 1000000, WORKERS_MOST = 16 };
 struct demo {
     const struct tool_options *options;
     struct demo_text text;
-    char directory[256];
     bool selected[MEDIUM_COUNT];
     unsigned workers;
     int stop;
@@ -70,18 +67,6 @@ static unsigned default_workers(void)
     return cores < 2 ? 2 : cores > WORKERS_MOST ? WORKERS_MOST : (unsigned)cores;
 }
 
-static int make_directory(struct demo *demo)
-{
-    const char *parent = getenv("TMPDIR");
-    if (parent == NULL || parent[0] != '/')
-        parent = "/tmp";
-    int length = snprintf(demo->directory, sizeof demo->directory, "%s/telex-demo-XXXXXX", parent);
-    if (length < (int)sizeof demo->directory && mkdtemp(demo->directory) != NULL)
-        return TOOL_OK;
-    tool_say("%s: %s", demo->directory, strerror(errno));
-    return TOOL_FAILURE;
-}
-
 /* ---- one row ---- */
 
 static size_t passes_for(const struct demo *demo, const struct demo_run *trial)
@@ -101,9 +86,9 @@ static bool is_right(const struct demo *demo, const struct demo_run *run)
 static void print_head(const struct demo *demo)
 {
     if (!demo->options->quiet)
-        printf("%" PRIu64 " words (wc -w) in %zu file%s, %" PRIu64 " bytes, %zu pieces, counted over and over\n\n",
+        printf("%" PRIu64 " words (wc -w) in %zu file%s, %" PRIu64 " bytes, %zu piece%s, counted over and over\n\n",
                demo->text.words, demo->text.file_count, demo->text.file_count == 1 ? "" : "s", demo->text.length,
-               demo->text.piece_count);
+               demo->text.piece_count, demo->text.piece_count == 1 ? "" : "s");
     char against[32];
     snprintf(against, sizeof against, "1 worker against %u", demo->workers);
     printf("%-6s  %-12s  %9s  %10s  %17s  %20s  %s\n", "medium", "mode", "messages", "messages/s", "median round trip",
@@ -132,9 +117,10 @@ static void print_row(struct demo *demo, const struct medium *medium, const stru
 static int do_row(struct demo *demo, const struct medium *medium, bool sync)
 {
     char address[512], label[64];
-    snprintf(address, sizeof address, "%s%s%s", medium->prefix, medium->file != NULL ? demo->directory : "",
-             medium->file != NULL ? medium->file : "");
-    snprintf(label, sizeof label, "%-4s %-12s", medium->name, sync ? "synchronous" : "asynchronous");
+    int length = snprintf(address, sizeof address, "%s", medium->address);
+    if (medium->numbered)
+        snprintf(address + length, sizeof address - (size_t)length, "%d", (int)getpid());
+    snprintf(label, sizeof label, "%s, %s", medium->name, sync ? "synchronous" : "asynchronous");
     bool shows = isatty(STDERR_FILENO) && !demo->options->quiet;
     struct demo_run trial = {
         .options = demo->options,
@@ -194,16 +180,10 @@ static int run(const struct tool_options *options)
     int status = demo_text_init(&demo.text, options->operands + named, (size_t)(options->operand_count - named));
     if (status != TOOL_OK)
         return status;
-    status = make_directory(&demo);
-    if (status == TOOL_OK) {
-        status = do_rows(&demo);
-        rmdir(demo.directory);
-    }
+    status = do_rows(&demo);
     demo_text_deinit(&demo.text);
-    if (tool_stopping()) {
-        signal(tool_stopping(), SIG_DFL);
-        raise(tool_stopping());
-    }
+    if (tool_stopping())
+        tool_end_by_signal();
     return status;
 }
 

@@ -11,6 +11,7 @@
 #ifndef TELEX_TOOL_DEMO_H
 #define TELEX_TOOL_DEMO_H
 
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #include "common.h"
@@ -27,7 +28,9 @@ struct demo_piece {
 struct demo_text {
     char **files; /* NULL ends them */
     size_t file_count;
-    char **bytes; /* of each file */
+    char **bytes;       /* of each file */
+    struct stat *about; /* of each file, when it was read */
+    size_t *read;       /* bytes of each file */
     struct demo_piece *pieces;
     size_t piece_count;
     uint64_t length, words; /* words: as wc says */

@@ -12,12 +12,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "demo.h"
 
 enum {
+    BAR_MOST = 32,
+    BESIDE_BAR = 43, /* columns: label, workers, brackets, per cent */
     AHEAD = 4, /* pieces that a worker holds at most: asynchronous ones are queued ahead */
     ASYNC = AHEAD,
     SYNC = 1,
@@ -275,6 +278,15 @@ static int take_answers(struct crew *crew, struct worker *worker)
     return is_death(r) ? replace(crew, worker) : tool_fail(r, worker->channel);
 }
 
+/* As long as the line still fits the terminal: a longer one would scroll it. */
+static size_t bar_width(void)
+{
+    struct winsize terminal = {0};
+    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &terminal) < 0 || terminal.ws_col == 0 || terminal.ws_col > BESIDE_BAR + BAR_MOST)
+        return BAR_MOST;
+    return terminal.ws_col > BESIDE_BAR ? terminal.ws_col - BESIDE_BAR : 1;
+}
+
 static void show_progress(struct crew *crew, bool end)
 {
     const struct demo_run *run = crew->run;
@@ -285,11 +297,11 @@ static void show_progress(struct crew *crew, bool end)
         fprintf(stderr, "\r\033[K");
         return;
     }
-    char bar[41];
-    int filled = crew->total > 0 ? (int)(40 * crew->done / crew->total) : 0;
-    memset(bar, '#', (size_t)filled);
-    memset(bar + filled, '.', (size_t)(40 - filled));
-    bar[40] = '\0';
+    char bar[BAR_MOST + 1];
+    size_t width = bar_width(), filled = crew->total > 0 ? width * crew->done / crew->total : 0;
+    memset(bar, '#', filled);
+    memset(bar + filled, '.', width - filled);
+    bar[width] = '\0';
     fprintf(stderr, "\r%s, %u worker%s [%s] %3d %%", run->label, run->workers, run->workers == 1 ? " " : "s", bar,
             crew->total > 0 ? (int)(100 * crew->done / crew->total) : 0);
 }
@@ -305,6 +317,8 @@ static int wait_and_take(struct crew *crew)
         fds[2 + i] = (struct pollfd){.fd = crew->workers[i].channel != NULL ? telex_fd(crew->workers[i].channel) : -1,
                                      .events = POLLIN};
     int count = tool_poll(fds, 2 + run->workers, telex_after(LOOK_AGAIN_NS)), status = TOOL_OK;
+    if (count < 0 && errno != EINTR)
+        return failure("waiting for %u workers: %s", run->workers, strerror(errno));
     if (tool_stopping())
         return TOOL_FAILURE;
     if (count > 0 && fds[0].revents != 0)

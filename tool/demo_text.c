@@ -72,12 +72,12 @@ static int add_directory(struct demo_text *text, const char *directory)
 
 /* ---- reading and cutting ---- */
 
-static int read_file(const char *name, char **ret_bytes, size_t *ret_length)
+static int read_file(const char *name, char **ret_bytes, size_t *ret_length, struct stat *ret_about)
 {
     int fd = open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     struct stat about;
     if (fd < 0 || fstat(fd, &about) < 0) {
-        int status = failure(name, strerror(errno));
+        int status = failure(name, errno == ENOENT ? "there is no such file, and no medium of that name (see telex demo --help)" : strerror(errno));
         if (fd >= 0)
             close(fd);
         return status;
@@ -90,8 +90,8 @@ static int read_file(const char *name, char **ret_bytes, size_t *ret_length)
     size_t length = (size_t)about.st_size, got = 0;
     char *bytes = malloc(length + 1);
     ssize_t count = 1;
-    while (bytes != NULL && got < length && count > 0) {
-        count = read(fd, bytes + got, length - got);
+    while (bytes != NULL && got <= length && count > 0) { /* one byte more than it should have: it may have grown */
+        count = read(fd, bytes + got, length + 1 - got);
         got += count > 0 ? (size_t)count : 0;
     }
     close(fd);
@@ -101,7 +101,16 @@ static int read_file(const char *name, char **ret_bytes, size_t *ret_length)
     }
     *ret_bytes = bytes;
     *ret_length = got;
+    *ret_about = about;
     return TOOL_OK;
+}
+
+/* Whether the file is no longer what was read: wc reads it again, and would count something else. */
+static bool has_changed(const char *name, const struct stat *before, size_t read)
+{
+    struct stat now;
+    return stat(name, &now) < 0 || now.st_size != before->st_size || (size_t)now.st_size != read ||
+           now.st_mtim.tv_sec != before->st_mtim.tv_sec || now.st_mtim.tv_nsec != before->st_mtim.tv_nsec;
 }
 
 static bool is_space(char c)
@@ -141,13 +150,16 @@ static int cut(struct demo_text *text, const char *name, const char *bytes, size
 static int read_and_cut(struct demo_text *text)
 {
     text->bytes = calloc(text->file_count, sizeof *text->bytes);
-    if (text->bytes == NULL)
+    text->about = calloc(text->file_count, sizeof *text->about);
+    text->read = calloc(text->file_count, sizeof *text->read);
+    if (text->bytes == NULL || text->about == NULL || text->read == NULL)
         return failure("the text", strerror(errno));
     for (size_t i = 0; i < text->file_count; i++) {
         size_t length;
-        int status = read_file(text->files[i], &text->bytes[i], &length);
+        int status = read_file(text->files[i], &text->bytes[i], &length, &text->about[i]);
         if (status != TOOL_OK)
             return status;
+        text->read[i] = length;
         text->length += length;
         if (text->length > TEXT_MOST)
             return failure(text->files[i], "with this file it is more than 1 GiB of text");
@@ -241,6 +253,9 @@ int demo_text_init(struct demo_text *text, char **files, size_t count)
         status = ask_rule(&text->any_byte);
     if (status == TOOL_OK)
         status = ask_wc(text->files, text->file_count, STDIN_FILENO, &text->words);
+    for (size_t i = 0; i < text->file_count && status == TOOL_OK; i++)
+        if (has_changed(text->files[i], &text->about[i], text->read[i]))
+            status = failure(text->files[i], "it changes while it is counted, or is no ordinary file; count a copy of it");
     if (status != TOOL_OK)
         demo_text_deinit(text);
     return status;
@@ -255,6 +270,8 @@ void demo_text_deinit(struct demo_text *text)
     }
     free(text->files);
     free(text->bytes);
+    free(text->about);
+    free(text->read);
     free(text->pieces);
     *text = (struct demo_text){0};
 }

@@ -114,8 +114,8 @@ static int wait_for(struct tool_exchange *exchange, bool input, telex_time deadl
 
 static int late(struct tool_exchange *exchange)
 {
-    tool_say("message %" PRIu64 " was not %s by the deadline", exchange->sent + 1,
-             exchange->options->sync ? "taken" : "sent: the peer does not take what it is sent");
+    tool_say("message %" PRIu64 " was not %s by the deadline: the peer does not take what it is sent", exchange->sent + 1,
+             exchange->options->sync ? "taken" : "sent");
     return TOOL_DEADLINE;
 }
 
@@ -134,7 +134,22 @@ int tool_exchange_send(struct tool_exchange *exchange, const void *data, size_t 
         return EXCHANGE_STOPPED;
     if (r == -EPIPE && !tool_peer_refused(exchange->channel))
         return EXCHANGE_CLOSED;
-    return r == -ETIMEDOUT ? late(exchange) : tool_fail(r, exchange->channel);
+    if (r == -ETIMEDOUT)
+        return late(exchange);
+    if (r != -EMSGSIZE && r != -EINVAL && r != -EILSEQ && r != -EAGAIN)
+        return tool_fail(r, exchange->channel);
+    tool_say("message %" PRIu64 ": %s", exchange->sent + 1, telex_reason(exchange->channel)); /* the others are fine */
+    return TOOL_FAILURE;
+}
+
+/* What the queue's policy (option full=) dropped was not sent, whatever telex_send() returned. */
+static int count_dropped(const struct tool_exchange *exchange, int status)
+{
+    telex_counters counters = {.size = sizeof counters};
+    if (telex_counters_of(exchange->channel, &counters) < 0 || counters.dropped == 0)
+        return status;
+    tool_say("%" PRIu64 " of %" PRIu64 " messages were dropped (option full=)", counters.dropped, exchange->sent);
+    return status == TOOL_OK ? TOOL_FAILURE : status;
 }
 
 /* The next message in the buffer. */
@@ -214,6 +229,7 @@ int tool_exchange_close(struct tool_exchange *exchange, int status)
     uint64_t untaken = 0;
     telex_time deadline = status == TOOL_DEADLINE ? TELEX_NOW : tool_deadline(exchange->options, TOOL_PATIENCE);
     join(exchange);
+    status = count_dropped(exchange, status);
     int r = telex_close(exchange->channel, deadline, &untaken);
     exchange->channel = NULL;
     tool_input_deinit(&exchange->input);

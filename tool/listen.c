@@ -35,13 +35,13 @@ static void on_message(telex_server *server, telex_channel *channel, telex_messa
     }
 }
 
-/* A peer that broke the rules is not heard any more: whoever reads the output should know. */
 static void on_close(telex_server *server, telex_channel *channel, int why, void *user)
 {
     (void)server;
     const struct listening *listening = user;
-    if (why == -EPROTO && !listening->options->quiet)
-        tool_say("a peer was cut off: %s", telex_reason(channel));
+    char sentence[1024];
+    if (!listening->options->quiet && tool_describe_loss(channel, why, sentence, sizeof sentence))
+        tool_say("%s", sentence);
 }
 
 static void serve(struct listening *listening, telex_server *server, int stop)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* telex(1): the table of subcommands. */
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -32,11 +33,14 @@ static void print_help(FILE *to)
                 "telex SUBCOMMAND --help tells more, telex(1) everything.\n");
 }
 
-/* Started with standard streams closed, the first socket would become one of them. What is written to a stdout that was closed must fail: it is lost. */
+/*
+ * Started with standard streams closed, the first socket would become one of them. Reading a stdin and writing to a stdout that were closed
+ * must fail: there is nothing to send, or it is lost.
+ */
 static bool open_standard_streams(void)
 {
     for (int fd = 0; fd <= STDERR_FILENO; fd++)
-        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == STDERR_FILENO ? O_WRONLY : O_RDONLY) != fd)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == STDOUT_FILENO ? O_RDONLY : O_WRONLY) != fd)
             return false;
     return true;
 }
@@ -45,6 +49,7 @@ int main(int argc, char **argv)
 {
     if (!open_standard_streams())
         return TOOL_FAILURE;
+    signal(SIGPIPE, SIG_IGN); /* whoever read our notes may go; whoever reads our data is noticed by the write that fails */
     const char *name = argc > 1 ? argv[1] : "";
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
         print_help(stdout);

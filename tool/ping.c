@@ -16,9 +16,9 @@ static int round_trip(const struct tool_options *options, telex_channel *channel
 {
     telex_time deadline = tool_deadline(options, TOOL_PATIENCE);
     if (!options->sync)
-        return telex_call(channel, ping, ret_pong, deadline);
+        return tool_ask(channel, ping, ret_pong, deadline);
     int r = tool_send_message(channel, ping, TELEX_SYNC, deadline);
-    return r < 0 ? r : telex_receive(channel, ret_pong, deadline);
+    return r < 0 ? r : tool_receive_message(channel, ret_pong, deadline);
 }
 
 static bool same(const telex_message *ping, const telex_message *pong)
@@ -76,8 +76,8 @@ static void report(const struct tool_options *options, size_t size, int64_t *tim
                ", \"p99_ns\": %" PRId64 ", \"max_ns\": %" PRId64 "}\n",
                count, size, least, median, p99, most);
     else
-        printf("%" PRIu64 " round trips of %zu bytes with %s: min %.1f us, median %.1f us, p99 %.1f us, max %.1f us\n",
-               count, size, options->operands[0], (double)least / 1e3, (double)median / 1e3, (double)p99 / 1e3,
+        printf("%" PRIu64 " round trip%s of %zu bytes with %s: min %.1f us, median %.1f us, p99 %.1f us, max %.1f us\n",
+               count, count == 1 ? "" : "s", size, options->operands[0], (double)least / 1e3, (double)median / 1e3, (double)p99 / 1e3,
                (double)most / 1e3);
 }
 
@@ -93,8 +93,12 @@ static int ping(const struct tool_options *options, telex_channel *channel, size
         telex_message message = tool_message(options, bytes, size);
         uint64_t done;
         status = measure(options, channel, &message, times, count, &done);
-        if (status == TOOL_OK && done > 0)
+        if (status == TOOL_OK && done > 0) {
             report(options, size, times, done);
+        } else if (status == TOOL_OK) {
+            tool_say("stopped before the first round trip was done");
+            status = TOOL_FAILURE;
+        }
     }
     free(bytes);
     free(times);

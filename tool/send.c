@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* telex send: each argument, or each line of standard input, is a message. */
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -46,7 +47,7 @@ static int run(const struct tool_options *options)
     else
         status = tool_exchange_send_input(&exchange);
     if (status == EXCHANGE_CLOSED) {
-        tool_say("the peer closed the channel before everything was sent");
+        tool_say("the peer closed the channel before everything was sent, after %" PRIu64 " message%s", exchange.sent, exchange.sent == 1 ? "" : "s");
         status = TOOL_FAILURE;
     }
     return tool_exchange_close(&exchange, status);

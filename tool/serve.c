@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common.h"
 #include "serve_command.h"
@@ -11,7 +12,7 @@ struct serving {
     const struct tool_options *options;
     telex_server *server;
     struct tool_jobs *jobs; /* NULL: --echo */
-    bool stopping, complained;
+    bool stopping, told_message, told_slow, told_loss; /* told_...: said once */
 };
 
 static int on_open(telex_server *server, telex_channel *channel, void *user)
@@ -22,21 +23,23 @@ static int on_open(telex_server *server, telex_channel *channel, void *user)
     return serving->stopping ? -ESHUTDOWN : 0;
 }
 
+/* Says each kind of trouble once: a peer should not be able to fill the log. */
+static void complain(const struct serving *serving, bool *told, const char *sentence)
+{
+    if (!*told && !serving->options->quiet)
+        tool_say("%s (said once)", sentence);
+    *told = true;
+}
+
 static void on_close(telex_server *server, telex_channel *channel, int why, void *user)
 {
     (void)server;
-    (void)why;
     struct serving *serving = user;
+    char sentence[1024];
+    if (tool_describe_loss(channel, why, sentence, sizeof sentence))
+        complain(serving, &serving->told_loss, sentence);
     if (serving->jobs != NULL)
         tool_jobs_forget(serving->jobs, channel);
-}
-
-/* Says each kind of trouble once: a peer should not be able to fill the log. */
-static void complain(struct serving *serving, const char *sentence)
-{
-    if (!serving->complained && !serving->options->quiet)
-        tool_say("%s", sentence);
-    serving->complained = true;
 }
 
 static telex_message copy_of(const telex_message *message)
@@ -52,15 +55,15 @@ static void on_message(telex_server *server, telex_channel *channel, telex_messa
 {
     struct serving *serving = user;
     if (serving->jobs != NULL) {
-        complain(serving,
-                 "a message that is no call was dropped: telex call asks, telex listen takes messages (said once)");
+        complain(serving, &serving->told_message,
+                 "a message that is no call was dropped: telex call asks, telex listen takes messages");
         return;
     }
     telex_message copy = copy_of(message);
     int r = telex_send(channel, &copy, 0, TELEX_NOW);
     if (r == 0 || r == -EPIPE || r == -ECONNRESET)
         return;
-    complain(serving, "a peer that does not read its echoes was dropped (said once)");
+    complain(serving, &serving->told_slow, "a peer that does not read its echoes was dropped");
     telex_server_drop(server, channel);
 }
 
@@ -113,8 +116,11 @@ static int serve(struct serving *serving, int stop)
     if (serving->jobs != NULL) {
         tool_jobs_stop(serving->jobs);
         tool_jobs_step(serving->jobs);
-        while (r == 0 && !tool_jobs_idle(serving->jobs) && telex_now() < deadline)
-            r = serve_once(serving, fds, -1, deadline);
+        uint64_t first;
+        if (read(stop, &first, sizeof first) < 0)
+            stop = -1; /* it cannot be; then a second signal is noticed a little later */
+        while (r == 0 && !tool_jobs_idle(serving->jobs) && telex_now() < deadline && !tool_hurried())
+            r = serve_once(serving, fds, stop, deadline);
         tool_jobs_free(serving->jobs);
         serving->jobs = NULL;
     }
@@ -130,7 +136,7 @@ static int run(const struct tool_options *options)
     bool command = options->command != NULL && options->command[0] != NULL;
     if (options->echo == command)
         return tool_usage("serve: say either --echo or, after --, the COMMAND that answers");
-    int stop = tool_catch_signals();
+    int stop = command ? tool_catch_signals_twice() : tool_catch_signals();
     if (stop < 0)
         return TOOL_FAILURE;
     struct serving serving = {.options = options, .jobs = command ? tool_jobs_new(options) : NULL};
@@ -149,6 +155,8 @@ static int run(const struct tool_options *options)
         status = serve(&serving, stop);
     tool_jobs_free(serving.jobs);
     telex_server_close(serving.server, TELEX_NOW);
+    if (tool_hurried())
+        tool_end_by_signal();
     return status;
 }
 

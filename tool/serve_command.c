@@ -49,7 +49,7 @@ struct tool_jobs {
     struct job *first, **last; /* in the order of their coming */
     unsigned running, most, waiting;
     size_t waiting_bytes;
-    bool stopping;
+    bool stopping, short_of; /* short_of: no more can be started until one has ended; said once */
 };
 
 struct tool_jobs *tool_jobs_new(const struct tool_options *options)
@@ -62,7 +62,6 @@ struct tool_jobs *tool_jobs_new(const struct tool_options *options)
     jobs->last = &jobs->first;
     jobs->most = cores > 2 ? 2 * (unsigned)cores : 4;
     signal(SIGCHLD, SIG_DFL); /* started with it ignored, nobody could be waited for */
-    signal(SIGPIPE, SIG_IGN); /* commands need not read what they are asked */
     return jobs;
 }
 
@@ -182,11 +181,25 @@ static int start_process(struct job *job, char **command)
     return r;
 }
 
+static bool is_shortage(int error)
+{
+    return error == -EMFILE || error == -ENFILE || error == -EAGAIN || error == -ENOMEM;
+}
+
 static void start(struct tool_jobs *jobs, struct job *job)
 {
+    int r = start_process(job, jobs->options->command);
+    if (jobs->running > 0 && is_shortage(r)) { /* what runs will give back what it has */
+        if (!jobs->short_of && !jobs->options->quiet)
+            tool_say("%s cannot be run just now, calls wait until one that runs has ended: %s (said once)", jobs->options->command[0], strerror(-r));
+        jobs->short_of = true;
+        shut(&job->in);
+        shut(&job->out);
+        job->pid = 0;
+        return;
+    }
     jobs->waiting--;
     jobs->waiting_bytes -= job->request.length;
-    int r = start_process(job, jobs->options->command);
     if (r == 0) {
         jobs->running++;
         job->until = tool_deadline(jobs->options, INT64_MAX);

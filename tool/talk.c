@@ -20,7 +20,9 @@ static int wait_for_peer(const struct tool_options *options, int stop, telex_cha
         if (r == -EAGAIN && telex_now() >= deadline)
             r = -ETIMEDOUT;
         if (r != -EAGAIN && r != -EINTR) {
-            status = r < 0 ? tool_fail(r, NULL) : TOOL_OK;
+            if (r == -ETIMEDOUT)
+                tool_say("nobody came by the deadline");
+            status = r == -ETIMEDOUT ? TOOL_DEADLINE : r < 0 ? tool_fail(r, NULL) : TOOL_OK;
             break;
         }
         struct pollfd fds[] = {{.fd = telex_listener_fd(listener), .events = POLLIN}, {.fd = stop, .events = POLLIN}};

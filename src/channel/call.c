@@ -257,7 +257,8 @@ static int try_finish(telex_channel *channel, void *with)
 static int finish(telex_channel *channel, uint64_t number, telex_message *ret_reply, telex_time deadline)
 {
     struct fetching fetching = {.number = number, .ret_reply = ret_reply};
-    return telex_channel_wait(channel, CHANNEL_SEND, deadline, try_finish, &fetching);
+    int r = telex_channel_wait(channel, CHANNEL_SEND, deadline, try_finish, &fetching);
+    return r == -ETIMEDOUT ? telex_say(r, "no reply came by the deadline") : r;
 }
 
 static int cancel(telex_channel *channel, uint64_t number)
@@ -287,9 +288,7 @@ int telex_call(telex_channel *channel, telex_message *request, telex_message *re
         uint64_t number = request->number;
         r = finish(channel, number, ret_reply, deadline);
         if (r == -EAGAIN || r == -ETIMEDOUT || r == -EINTR || r == -EMFILE) {
-            int why = r == -ETIMEDOUT ? telex_say(r, "no reply came by the deadline") : r;
             cancel(channel, number);
-            r = why;
         }
     }
     return telex_channel_leave(channel, CHANNEL_SEND, r);

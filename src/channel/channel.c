@@ -132,7 +132,7 @@ static int wait_for_link(struct telex_link *link, int64_t deadline)
         return telex_say(r, "a signal ended the wait for the peer's greeting");
     if (r == 0)
         return deadline == TELEX_NOW ? telex_say(-EAGAIN, "it would have to wait: the peer has not greeted yet")
-                                     : telex_say(-ETIMEDOUT, "the peer did not greet by the deadline");
+                                     : telex_say(-ETIMEDOUT, "the peer did not greet by the deadline: does it speak wire=telex?");
     return r < 0 ? r : 0;
 }
 

@@ -337,6 +337,8 @@ static int receive_one(telex_channel *channel, telex_message *ret_message, telex
     int r = telex_channel_wait(channel, CHANNEL_RECEIVE, deadline, try_receive, ret_message);
     if (r == -EAGAIN)
         report(channel);
+    else if (r == -ETIMEDOUT)
+        telex_say(r, "no message came by the deadline");
     return r < 0 ? telex_channel_in_ended(channel, r) : r;
 }
 

@@ -36,7 +36,7 @@ int telex_channel_check(telex_channel *channel, const telex_message *message, co
     if (message->data == NULL && message->length > 0)
         return telex_say(-EINVAL, "a message of %zu bytes without data", message->length);
     if ((how->flags & TELEX_SYNC) && !(can & TELEX_CAN_LANES))
-        return telex_say(-EOPNOTSUPP, "wire=%s has no rendezvous; send without TELEX_SYNC, or use wire=telex", link->wire->name);
+        return telex_say(-EOPNOTSUPP, "wire=%s has no rendezvous; send asynchronously, or use wire=telex", link->wire->name);
     if ((how->call || how->request != 0) && !(can & TELEX_CAN_CALL))
         return telex_say(-EOPNOTSUPP, "wire=%s has no calls; use wire=telex or wire=lines", link->wire->name);
     if (message->descriptor_count > link->descriptors)
@@ -48,7 +48,7 @@ int telex_channel_check(telex_channel *channel, const telex_message *message, co
     if (r == 0)
         r = check_length(link, message);
     if (r == 0 && message->kind == TELEX_TEXT && !telex_utf8_valid(message->data, message->length))
-        r = telex_say(-EILSEQ, "the text is not valid UTF-8; send it as TELEX_BINARY, or mend it");
+        r = telex_say(-EILSEQ, "the text is not valid UTF-8; send it as binary, or mend it");
     return r;
 }
 
@@ -194,6 +194,8 @@ int telex_channel_put(telex_channel *channel, telex_message *message, struct tel
         r = drop_oldest(channel, &putting);
     else if (r == -EAGAIN && channel->full != TELEX_FULL_FAIL)
         r = telex_channel_wait(channel, CHANNEL_SEND, deadline, try_put, &putting);
+    if (r == -ETIMEDOUT)
+        telex_say(r, "the queue stayed full until the deadline: the peer does not take what it is sent");
     if (r != TELEX_PUT_BORROWED || (how->flags & TELEX_SYNC)) /* a rendezvous gives the bytes back when it ends */
         return r;
     bool lingers = message->length > LINGER_FROM && deadline != TELEX_NOW && channel->full == TELEX_FULL_WAIT;
@@ -320,7 +322,9 @@ int telex_flush(telex_channel *channel, telex_time deadline)
         if (r != -ETIMEDOUT || last)
             break;
     }
-    if (r < 0)
+    if (r == -ETIMEDOUT)
+        telex_say(r, "not all that was sent had left this host by the deadline");
+    else if (r < 0)
         r = telex_channel_ended(channel, r);
     return telex_channel_leave(channel, CHANNEL_SEND, r);
 }

@@ -361,6 +361,8 @@ static int finish(struct telex_address *address)
 
 static int take_scheme(const char *text, struct telex_address *address, const char **ret_rest)
 {
+    if (text[0] >= 'A' && text[0] <= 'Z')
+        return telex_say(-EINVAL, "\"%.100s\": schemes are written in small letters", text);
     size_t length = strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789+-.");
     if (length == 0 || strncmp(text + length, "://", 3) != 0)
         return telex_say(
@@ -423,6 +425,10 @@ int telex_address_host_port(const char *where, char *ret_host, size_t host_size,
         return telex_say(-EINVAL, "host \"%.60s...\" is too long: at most %zu bytes", host, host_size - 1);
     memcpy(ret_host, host, length);
     ret_host[length] = '\0';
+    if (where[0] == '[' && strchr(ret_host, ':') == NULL)
+        return telex_say(-EINVAL, "\"%.100s\": only an IPv6 address stands in brackets", where);
+    if (where[0] == '[' && ret_host[strspn(ret_host, "0123456789abcdefABCDEF:.")] != '\0' && strchr(ret_host, '%') == NULL)
+        return telex_say(-EINVAL, "\"%.100s\": what stands in the brackets is no IPv6 address", where);
     *ret_port = (uint16_t)port;
     return 0;
 }

@@ -234,7 +234,10 @@ static void welcome(telex_server *server, telex_channel *channel)
     int r = server->handlers.open != NULL ? server->handlers.open(server, channel, server->user) : 0;
     if (r < 0) {
         server->open_count--;
-        snprintf(sentence, sizeof sentence, "the server refuses this peer: %s", strerror(-r));
+        if (r == -ESHUTDOWN)
+            snprintf(sentence, sizeof sentence, "the server is shutting down");
+        else
+            snprintf(sentence, sizeof sentence, "the server refuses this peer: %s", strerror(-r));
         refuse(at, TELEX_BYE_REFUSED, sentence);
         return;
     }

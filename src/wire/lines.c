@@ -31,8 +31,13 @@ static int give_piece(struct telex_decoder *decoder, const uint8_t *bytes, size_
     return 0;
 }
 
+/* What a peer begins with that was told another wire. */
+static const uint8_t greeting[8] = {'t', 'e', 'l', 'e', 'x', '\r', '\n', 0x1A};
+
 static int decode(struct telex_decoder *decoder, const uint8_t *bytes, size_t length, bool full, struct telex_frame *ret_frame)
 {
+    if (!decoder->begun && length >= sizeof greeting && memcmp(bytes, greeting, sizeof greeting) == 0)
+        return telex_say(-EPROTO, "the peer speaks wire=telex, and this side wire=lines: both must say the same");
     size_t from = decoder->scanned <= length ? decoder->scanned : 0; /* searched bytes are not searched again */
     const uint8_t *newline = length > from ? memchr(bytes + from, '\n', length - from) : NULL;
     struct telex_frame frame = {.kind = TELEX_FRAME_DATA, .flags = TELEX_WIRE_TEXT, .first = !decoder->midway};
@@ -51,6 +56,7 @@ static int decode(struct telex_decoder *decoder, const uint8_t *bytes, size_t le
             frame.tail++;
         }
         decoder->midway = false;
+        decoder->begun = true;
     }
     decoder->scanned = 0;
     *ret_frame = frame;

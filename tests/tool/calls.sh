@@ -149,6 +149,38 @@ finish "$command_pid"
 wait $caller
 check drain "SIGTERM lets a command that runs come to its end" all 'same 0 $status' 'same late "$(cat "$work/drained.out")"'
 
+start_ready twice 1 serve "unix://$work/twice" -- sh "$work/command"
+"$TELEX" call "unix://$work/twice" later >"$work/twice.reply" 2>&1 &
+caller=$!
+sleep 0.2
+kill -TERM "$pid"
+finish "$pid" # as timeout(1) does: the process, then its group
+wait $caller
+check drain_twice "the same signal twice at once is one wish" all 'same 0 $status' 'same late "$(cat "$work/twice.reply")"'
+
+rm -f "$work/slow.pid" "$work/slow.end"
+start_ready hurry 1 serve "unix://$work/hurry" -- sh "$work/command"
+"$TELEX" call "unix://$work/hurry" slow >/dev/null 2>&1 &
+caller=$!
+soon '[ -e "$work/slow.pid" ]'
+kill -TERM "$pid"
+sleep 0.6
+finish "$pid" HUP
+wait $caller
+check drain_hurried "a second signal ends the commands, too" all 'same 129 $status' 'soon "ended $(cat "$work/slow.pid")"'
+
+start_ready stopped 1 serve "unix://$work/stopped" -- sh "$work/command"
+"$TELEX" call "unix://$work/stopped" later >"$work/stopped.reply" 2>&1 &
+caller=$!
+for i in 1 2 3 4 5; do
+    kill -STOP $caller
+    kill -CONT $caller
+    sleep 0.02
+done
+wait $caller
+check call_continued "a call that is stopped and continued waits on, and asks once" same late "$(cat "$work/stopped.reply")"
+finish "$pid"
+
 start_ready strict 1 serve "unix://$work/strict" --deadline 300ms -- sh "$work/command"
 run call call "unix://$work/strict" later
 check command_deadline "--deadline bounds the command" all 'same 4 $status' 'says call.err deadline'
@@ -189,7 +221,7 @@ assert 0 < o[\"min_ns\"] <= o[\"median_ns\"] <= o[\"p99_ns\"] <= o[\"max_ns\"], 
 run ping ping "$(address echo)" -n 5 --sync
 check ping_sync "by rendezvous" all 'same 0 $status' 'says ping.out "5 round trips of 64 bytes"'
 run ping ping "$(address echo)" -n 1 -s 0
-check ping_empty "of no bytes" all 'same 0 $status' 'says ping.out "1 round trips of 0 bytes"'
+check ping_empty "of no bytes" all 'same 0 $status' 'says ping.out "1 round trip of 0 bytes"'
 finish "$pid"
 start_ready other 1 serve tcp://127.0.0.1:0 -- echo something else
 run ping ping "$(address other)" -n 1

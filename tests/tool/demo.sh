@@ -39,7 +39,7 @@ run demo demo quic
 check unknown_medium "neither a medium nor a file" all 'same 1 $status' 'silent demo.out' 'says demo.err quic'
 
 start demo demo unix numbers
-soon '[ -n "$(ls "$TMPDIR")" ]'
+soon 'grep -q ^medium "$work/demo.out"'
 finish "$pid"
 check signal "SIGTERM ends it, as the signal does" all 'same 143 $status'
 check left_behind "no directory is left" same "" "$(ls "$TMPDIR")"

@@ -195,6 +195,36 @@ run send send --sync "unix://$work/lines.socket?wire=lines" x
 check lines_sync "lines know no rendezvous" all 'same 1 $status' 'says send.err "telex: "'
 finish "$pid"
 
+start_ready deaf 1 listen "unix://$work/deaf?wire=lines"
+printf 'whole\npart' | timeout 10 nc -N -U "$work/deaf"
+check lines_unfinished "a line without its end is told of" soon 'says deaf.err "in the middle of a message" >/dev/null'
+run send send "unix://$work/deaf" hello
+check other_wire "a peer of another wire is turned away at once, and both are told" all '[ $status -ne 0 ]' 'says send.err "does it speak wire=telex"' \
+    'says deaf.err "the peer speaks wire=telex"' 'same whole "$(cat "$work/deaf.out")"'
+finish "$pid"
+
+(exec "$TELEX" listen "unix://$work/silent?wire=lines" >"$work/silent.out" 2>"$work/silent.fifo") &
+mkfifo "$work/silent.fifo" 2>/dev/null
+silent=$!
+started="$started $silent"
+head -n 1 "$work/silent.fifo" >/dev/null
+printf 'bad \377\n' | timeout 10 nc -N -U "$work/silent"
+echo good | timeout 10 nc -N -U "$work/silent"
+check notes_unread "who reads the notes may go: a peer cannot end the listener by that" soon 'grep -qx good "$work/silent.out"'
+finish "$silent"
+
+start_ready slow 1 listen "unix://$work/slow"
+kill -STOP "$pid"
+seq 400000 >"$work/many"
+timeout 20 "$TELEX" send "unix://$work/slow?full=drop-newest" <"$work/many" >"$work/send.out" 2>"$work/send.err" &
+sender=$!
+sleep 0.5
+kill -CONT "$pid"
+wait $sender
+status=$?
+check send_dropped "what the queue's policy dropped was not sent" all 'same 1 $status' 'says send.err "were dropped"'
+finish "$pid"
+
 cat >"$work/peer.py" <<'END'
 import socket, sys
 server = socket.socket(socket.AF_UNIX)

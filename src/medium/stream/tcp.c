@@ -318,7 +318,11 @@ static int listen_to(const union telex_host *host)
     telex_shut(fd);
     char place[PLACE_MAX];
     write_place(host, place, sizeof place);
-    return telex_say(error, "tcp://%s: %s", place, error == -EADDRINUSE ? "somebody listens there" : strerror(-error));
+    const char *sentence = error == -EADDRINUSE      ? "somebody listens there; choose another port, or 0 for any"
+                           : error == -EADDRNOTAVAIL ? "this is no address of this host"
+                           : error == -EACCES        ? "permission denied: ports below 1024 are for privileged programs"
+                                                     : strerror(-error);
+    return telex_say(error, "tcp://%s: %s", place, sentence);
 }
 
 static int listen_at(const char *where)

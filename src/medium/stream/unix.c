@@ -358,7 +358,7 @@ static int remove_stale(const struct sockaddr_un *name, socklen_t length)
     if (error == EACCES || error == EPERM)
         return telex_say(-EADDRINUSE, "unix://%s: there is a socket of another user", path);
     if (error != ECONNREFUSED)
-        return telex_say(-EADDRINUSE, "unix://%s: somebody listens there", path);
+        return telex_say(-EADDRINUSE, "unix://%s: somebody listens there (telex list tells who); choose another path", path);
     if (unlink(path) < 0 && errno != ENOENT)
         return telex_say(-EADDRINUSE, "unix://%s: a dead process left it, and it cannot be removed: %m", path);
     return 0;
@@ -377,7 +377,8 @@ static int bind_path(int fd, const struct sockaddr_un *name, socklen_t length)
                 return stale;
         }
     }
-    return telex_say(error, "unix://%s: %s", name->sun_path, strerror(-error));
+    return telex_say(error, "unix://%s: %s", name->sun_path,
+                     error == -ENOENT ? "its directory does not exist: make it first" : strerror(-error));
 }
 
 /* Nobody can connect before listen(2), so the mode is right before the first peer comes. */
@@ -410,7 +411,7 @@ static int listen_at(struct unix_port *self, const struct telex_address *address
     if (address->where[0] == '@') {
         if (bind(self->fd, (struct sockaddr *)&name, length) == 0 && listen(self->fd, SOMAXCONN) == 0)
             return 0;
-        error = errno == EADDRINUSE ? telex_say(-EADDRINUSE, "unix://%s: somebody listens there", address->where)
+        error = errno == EADDRINUSE ? telex_say(-EADDRINUSE, "unix://%s: somebody listens there (telex list tells who); choose another name", address->where)
                                     : telex_say(-errno, "unix://%s: %m", address->where);
         return error;
     }
