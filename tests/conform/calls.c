@@ -136,6 +136,36 @@ static void several_outstanding(void **state)
     talk_end(&talk);
 }
 
+static void say_then_answer(struct talk *talk)
+{
+    telex_message request = {0}, first = telex_text("first"), reply = telex_text("\xff");
+    take_request(talk, &request);
+    first.lane = 2;
+    assert_gives(telex_send(talk->channel, &first, 0, SECONDS(5)), 0, talk->channel);
+    assert_gives(telex_reply(talk->channel, &request, &reply, 0, SECONDS(5)), -EILSEQ, talk->channel); /* no effect */
+    reply = telex_text("reply");
+    assert_gives(telex_reply(talk->channel, &request, &reply, TELEX_SYNC, SECONDS(10)), 0, talk->channel);
+    assert_int_equal(telex_outcome(talk->channel, first.number), TELEX_OFFERED); /* though a later one was taken */
+    talk_say(talk, 'o');
+    talk_hear(talk, 'x');
+    telex_release(&request);
+}
+
+/* A reply is taken while an older message of another lane still waits: the one is known to be taken, the other is not. */
+static void a_reply_overtakes_another_lane(void **state)
+{
+    struct talk talk;
+    talk_begin(&talk, *state, "", say_then_answer);
+    telex_message request = telex_text("?"), reply = {0};
+    assert_gives(telex_call(talk.channel, &request, &reply, SECONDS(10)), 0, talk.channel);
+    expect_reply(&reply, "reply");
+    talk_hear_moving(&talk, 'o');
+    expect_text(&talk, "first");
+    talk_say(&talk, 'x');
+    telex_release(&reply);
+    talk_end(&talk);
+}
+
 static void finish_in_vain_keeps(struct talk *talk)
 {
     telex_message request = {0};
@@ -233,6 +263,7 @@ static void watch_cancelling(struct talk *talk)
     answer_with(talk, &request, "for nobody");
     assert_int_equal(telex_cancelled(talk->channel, &request), -ENOENT);
     talk_hear(talk, 'g');
+    assert_good(telex_process(talk->channel)); /* both and the cancellation are read now, whatever was read before */
     /* Of the next two one was cancelled before anybody took it: it is not even seen. */
     take_request(talk, &other);
     assert_int_equal(other.length, 4);
@@ -262,6 +293,37 @@ static void cancelling(void **state)
     assert_gives(telex_call_finish(talk.channel, seen.number, &reply, SECONDS(5)), 0, talk.channel);
     expect_reply(&reply, "ok");
     telex_release(&reply);
+    uint64_t untaken = 1; /* what was cancelled before anybody took it counts as taken */
+    assert_gives(telex_close(talk.channel, SECONDS(5), &untaken), 0, NULL);
+    assert_int_equal(untaken, 0);
+    talk.channel = NULL;
+    talk_end(&talk);
+}
+
+static void expect_only_the_next(struct talk *talk)
+{
+    talk_hear(talk, 'g');
+    expect_text(talk, "after");
+}
+
+/* Cancelled when half of it has left: the rest does not, and nobody sees the request. */
+static void cancelled_midway(void **state)
+{
+    struct talk talk;
+    talk_begin(&talk, *state, "buffer=16MiB", expect_only_the_next);
+    telex_message request = telex_binary(pattern(0, 10000000), 10000000);
+    assert_gives(telex_call_start(talk.channel, &request, TELEX_NOW), 0, talk.channel);
+    telex_counters counters = {.size = sizeof counters};
+    assert_good(telex_counters_of(talk.channel, &counters));
+    assert_true(counters.queued_bytes > 0 && counters.queued_bytes < 10000000);
+    assert_gives(telex_call_cancel(talk.channel, request.number), 0, talk.channel);
+    telex_message after = telex_text("after");
+    assert_gives(telex_send(talk.channel, &after, 0, TELEX_NOW), 0, talk.channel);
+    talk_say(&talk, 'g');
+    uint64_t untaken = 1;
+    assert_gives(telex_close(talk.channel, SECONDS(10), &untaken), 0, NULL);
+    assert_int_equal(untaken, 0);
+    talk.channel = NULL;
     talk_end(&talk);
 }
 
@@ -362,10 +424,12 @@ static const struct conform_case cases[] = {
     {"one_by_one", one_by_one, ON_MESSAGES, ANY_MEDIUM, 40},
     {"several_outstanding", several_outstanding, ON_TELEX, ANY_MEDIUM, 0},
     {"the_smallest_window", the_smallest_window, ON_TELEX, ANY_MEDIUM, 40},
+    {"a_reply_overtakes_another_lane", a_reply_overtakes_another_lane, ON_TELEX, ANY_MEDIUM, 0},
     {"a_finish_in_vain_keeps_the_call", a_finish_in_vain_keeps_the_call, ON_TELEX, ANY_MEDIUM, 0},
     {"late_replies_are_dropped", late_replies_are_dropped, ON_TELEX, ANY_MEDIUM, 0},
     {"late_lines_are_dropped", late_lines_are_dropped, ON_LINES, ANY_MEDIUM, 0},
     {"cancelling", cancelling, ON_TELEX, NO_FAULTS, 0},
+    {"cancelled_midway", cancelled_midway, ON_TELEX, NO_FAULTS, 0},
     {"failing", failing, ON_TELEX, ANY_MEDIUM, 0},
     {"a_call_beside_a_receiving_thread", a_call_beside_a_receiving_thread, ON_TELEX, ANY_MEDIUM, 40},
     {"the_answering_side_dies", the_answering_side_dies, ON_TELEX, ANY_MEDIUM, 0},

@@ -2,6 +2,8 @@
 /* Ends: in order, by death, by fork, by exit; what is lost is counted, what is left hinders nobody. */
 #include "conform/conform.h"
 
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -56,6 +58,10 @@ static void untaken_is_counted(void **state)
     struct talk talk;
     talk_begin(&talk, *state, "", take_some_and_close);
     send_eight(&talk);
+    telex_message none = {0};
+    assert_gives(telex_receive(talk.channel, &none, SECONDS(5)), -EPIPE, talk.channel);
+    for (uint64_t number = 1; number <= 8; number++) /* and of each message, which it was */
+        assert_int_equal(telex_outcome(talk.channel, number), number <= 3 ? TELEX_TAKEN : TELEX_OFFERED);
     uint64_t untaken = 0;
     assert_gives(telex_close(talk.channel, SECONDS(5), &untaken), 0, NULL); /* the peer said so in its goodbye */
     assert_int_equal(untaken, 5);
@@ -230,6 +236,42 @@ static void close_before_exit(void **state)
     nothing_is_lost_by(state, close_and_exit);
 }
 
+static int unsent_here(void) /* bytes that this host's tcp still holds of all connections of this process */
+{
+    int all = 0;
+    for (int fd = 3; fd < 64; fd++) {
+        int family = 0, listens = 0, bytes = 0;
+        socklen_t size = sizeof family;
+        if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &size) == 0 && family != AF_UNIX &&
+            getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) == 0 && !listens && ioctl(fd, SIOCOUTQ, &bytes) == 0)
+            all += bytes;
+    }
+    return all;
+}
+
+static void receive_with_pauses(struct talk *talk)
+{
+    talk_hear(talk, 'g');
+    for (unsigned i = 0; i < 100; i++) {
+        expect_pattern(talk, i, 60000);
+        if (i % 10 == 0)
+            nap(20);
+    }
+}
+
+/* flush waits until the other host has everything, not only until telex has written it. */
+static void flush_waits_for_the_other_host(void **state)
+{
+    struct talk talk;
+    talk_begin(&talk, *state, "window=16MiB&buffer=16MiB", receive_with_pauses);
+    for (unsigned i = 0; i < 100; i++)
+        send_pattern(&talk, i, 60000);
+    talk_say(&talk, 'g');
+    assert_gives(telex_flush(talk.channel, SECONDS(15)), 0, talk.channel);
+    assert_int_equal(unsent_here(), 0);
+    talk_end(&talk);
+}
+
 /* ---- SIGPIPE, fork ---- */
 
 static void die_at_once(struct talk *talk)
@@ -302,6 +344,33 @@ static void in_the_child(void *with)
     _exit(0); /* not through exit(): what lies behind a foreign handle is not given back (telex_channel_free), and would count as leaked */
 }
 
+static int count_listing(const telex_listing *listing, void *count)
+{
+    assert_true(listing->pid > 0 && listing->since > 0 && listing->program[0] != '\0');
+    ++*(int *)count;
+    return 0;
+}
+
+static int listed(void)
+{
+    int count = 0;
+    assert_good(telex_list(count_listing, &count));
+    return count;
+}
+
+static int count_own(const telex_listing *listing, void *count)
+{
+    *(int *)count += listing->pid == getpid();
+    return 0;
+}
+
+static int listed_here(void)
+{
+    int count = 0;
+    assert_good(telex_list(count_own, &count));
+    return count;
+}
+
 static void echo_two(struct talk *talk)
 {
     expect_text(talk, "from the parent");
@@ -323,8 +392,10 @@ static void forked_handles_are_foreign(void **state)
     const telex_handlers handlers = {.size = sizeof handlers};
     assert_good(telex_listen(address, NULL, &inherited.listener));
     assert_good(telex_server_new(&handlers, NULL, NULL, &inherited.server));
+    assert_int_equal(listed_here(), 1);
     pid_t child = testing_fork(in_the_child, &inherited);
     testing_wait(child);
+    assert_int_equal(listed_here(), 1); /* nor did the child's close take it out of the list */
     send_text(&talk, "from the parent"); /* which works on */
     expect_text(&talk, "heard");
     conform_dialable(address, telex_listener_address(inherited.listener), dialed, sizeof dialed);
@@ -385,20 +456,6 @@ static void listen_and_die(void *address)
     kill(getpid(), SIGKILL);
 }
 
-static int count_listing(const telex_listing *listing, void *count)
-{
-    assert_true(listing->pid > 0 && listing->since > 0 && listing->program[0] != '\0');
-    ++*(int *)count;
-    return 0;
-}
-
-static int listed(void)
-{
-    int count = 0;
-    assert_good(telex_list(count_listing, &count));
-    return count;
-}
-
 static void names_of_the_dead(void **state)
 {
     const struct conform_setup *setup = *state;
@@ -438,6 +495,7 @@ static const struct conform_case cases[] = {
     {"untaken_by_the_dead", untaken_by_the_dead, ON_TELEX, ANY_MEDIUM, 0},
     {"nobody_takes", nobody_takes, ON_TELEX, ANY_MEDIUM, 0},
     {"killed_at_random", killed_at_random, ON_MESSAGES, NO_FAULTS, 600},
+    {"flush_waits_for_the_other_host", flush_waits_for_the_other_host, ON_MESSAGES, NO_FAULTS, 0},
     {"flush_before_exit", flush_before_exit, ON_MESSAGES, NO_FAULTS, 0},
     {"close_before_exit", close_before_exit, ON_MESSAGES, NO_FAULTS, 0},
     {"no_sigpipe", no_sigpipe, ON_ALL, ANY_MEDIUM, 0},

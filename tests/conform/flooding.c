@@ -214,7 +214,36 @@ static void descriptors_by_the_dozen(void **state)
     }
 }
 
+/* One message with more descriptors than were agreed, all of them there. */
+static void one_descriptor_too_many(void **state)
+{
+    struct victim victim;
+    victim_open(&victim, *state, "descriptors=4");
+    unsigned before = open_files(victim.server);
+    int fd = connect_unix(victim.address), file = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    struct bytes bytes = {.length = 0};
+    put_greeting(&bytes);
+    bytes.at[16] = 1; /* features: descriptors */
+    bytes.at[20] = 64;
+    assert_int_equal(write(fd, bytes.at, bytes.length), bytes.length);
+    bytes.length = 0;
+    put_header(&bytes, 4 + 8 + 1, 0, 0, 32, 1);
+    put(&bytes, 8, 4);
+    put(&bytes, 1, 2);
+    put(&bytes, 4, 2);
+    put(&bytes, 5, 4);
+    put(&bytes, 'x', 1);
+    assert_int_equal(send_with_files(fd, &bytes, file, 5), bytes.length);
+    victim_says(&victim, -EPROTO, "at most 4");
+    close(fd);
+    close(file);
+    for (int tries = 0; open_files(victim.server) != before; tries++, nap(5))
+        assert_true(tries < 1000);
+    victim_close(&victim);
+}
+
 static const struct conform_case cases[] = {
+    {"one_descriptor_too_many", one_descriptor_too_many, ON_TELEX, LOCAL_ONLY | NO_FAULTS, 0},
     {"credit_overrun", credit_overrun, ON_TELEX, NO_FAULTS, 0},
     {"garbage", garbage, ON_TELEX, NO_FAULTS, 60},
     {"asks_and_does_not_read", asks_and_does_not_read, ON_TELEX, NO_FAULTS, 60},

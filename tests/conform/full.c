@@ -178,7 +178,157 @@ static void queue_bounds_untaken(void **state)
     talk_end(&talk);
 }
 
+static void receive_nothing(struct talk *talk)
+{
+    talk_hear(talk, 'x');
+}
+
+static uint64_t queued(struct talk *talk, uint64_t *ret_bytes)
+{
+    telex_counters counters = {.size = sizeof counters};
+    assert_good(telex_counters_of(talk->channel, &counters));
+    *ret_bytes = counters.queued_bytes;
+    return counters.queued;
+}
+
+/* The bound is on telex's own memory: it is passed by one message at most, and empty messages count, too. */
+static void the_bound_is_kept(void **state)
+{
+    static const size_t sizes[] = {10000, 1, 0};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        struct talk talk;
+        talk_begin(&talk, *state, "buffer=64KiB&window=16MiB", receive_nothing);
+        uint64_t bytes = 0, messages = 0;
+        static char zeros[10000];
+        memset(zeros, 'x', sizeof zeros);
+        for (int r = 0, in_a_row = 0; in_a_row < 20; in_a_row = r == 0 ? 0 : in_a_row + 1, nap(r == 0 ? 0 : 5)) {
+            telex_message message = message_of(&talk, zeros, sizes[i]);
+            r = telex_send(talk.channel, &message, 0, TELEX_NOW);
+            assert_true(r == 0 || r == -EAGAIN);
+            messages = queued(&talk, &bytes);
+            assert_true(bytes < 65536 + sizes[i] && messages <= 65536 / 40);
+        }
+        telex_close(talk.channel, TELEX_NOW, NULL);
+        talk.channel = NULL;
+        talk_say(&talk, 'x');
+        talk_end(&talk);
+    }
+}
+
+static void answer_all_calls(struct talk *talk)
+{
+    talk_hear(talk, 'g');
+    telex_message message = {0};
+    unsigned calls = 0;
+    while (telex_receive(talk->channel, &message, SECONDS(10)) == 0)
+        if (message.flags & TELEX_IS_CALL) {
+            telex_message reply = telex_binary(message.data, 4);
+            assert_good(telex_reply(talk->channel, &message, &reply, 0, SECONDS(5)));
+            calls++;
+        }
+    assert_int_equal(calls, 5);
+    telex_release(&message);
+}
+
+/* Only asynchronous messages are dropped: a request is admitted, or refused and the caller knows. */
+static void calls_are_never_dropped(void **state)
+{
+    static const char *const policies[] = {"buffer=64KiB&full=drop-newest", "buffer=64KiB&full=drop-oldest"};
+    static char bytes[10000];
+    for (int policy = 0; policy < 2; policy++) {
+        struct talk talk;
+        talk_begin(&talk, *state, policies[policy], answer_all_calls);
+        uint64_t numbers[5], waiting = 0;
+        while (queued(&talk, &waiting), waiting == 0) /* until something waits here: what follows is queued, too */
+            assert_gives(send_numbered(&talk, 1, 10000, TELEX_NOW, NULL), 0, talk.channel);
+        telex_message request, reply = {0};
+        for (int i = 0; i < 5; i++) {
+            memcpy(bytes, &i, sizeof i);
+            request = telex_binary(bytes, 100);
+            assert_gives(telex_call_start(talk.channel, &request, TELEX_NOW), 0, talk.channel);
+            numbers[i] = request.number;
+        }
+        uint64_t before = dropped(&talk);
+        while (dropped(&talk) < before + 20)
+            assert_gives(send_numbered(&talk, 2, 10000, TELEX_NOW, NULL), 0, talk.channel);
+        request = telex_binary(bytes, 10000);
+        for (int i = 0, r = 0; i < 20 && r == 0; i++) { /* it may fit just so; then there is one more call than was counted on */
+            before = dropped(&talk);
+            assert_gives(send_numbered(&talk, 3, 10000, TELEX_NOW, NULL), 0, talk.channel);
+            if (dropped(&talk) > before)
+                break;
+        }
+        if (policy == 0) {
+            assert_gives(telex_call_start(talk.channel, &request, TELEX_NOW), -EAGAIN, talk.channel);
+            assert_int_equal(request.number, 0);
+        }
+        talk_say(&talk, 'g');
+        for (int i = 0; i < 5; i++) {
+            assert_gives(telex_call_finish(talk.channel, numbers[i], &reply, SECONDS(10)), 0, talk.channel);
+            assert_memory_equal(reply.data, &i, sizeof i);
+        }
+        telex_release(&reply);
+        talk_end(&talk);
+    }
+}
+
+static void read_for_a_while(struct talk *talk)
+{
+    talk_say(talk, 'r');
+    for (telex_time until = MILLISECONDS(400); telex_now() < until; nap(1)) /* reads, takes nothing */
+        assert_gives(telex_process(talk->channel), 0, talk->channel);
+    for (unsigned i = 0; i < 5; i++)
+        expect_pattern(talk, i, 40000);
+}
+
+/* What was withdrawn gives its bytes back: five times the window goes this way. */
+static void window_after_withdrawals(void **state)
+{
+    struct talk talk;
+    talk_begin(&talk, *state, "window=128KiB", read_for_a_while);
+    talk_hear(&talk, 'r');
+    for (int i = 0; i < 16; i++) {
+        telex_message message = telex_binary(pattern(0, 40000), 40000);
+        assert_gives(telex_send(talk.channel, &message, TELEX_SYNC, MILLISECONDS(15)), -ETIMEDOUT, talk.channel);
+    }
+    for (unsigned i = 0; i < 5; i++)
+        send_pattern(&talk, i, 40000);
+    uint64_t untaken = 1;
+    assert_gives(telex_close(talk.channel, SECONDS(10), &untaken), 0, NULL);
+    assert_int_equal(untaken, 0);
+    talk.channel = NULL;
+    talk_end(&talk);
+}
+
+static void read_then_take(struct talk *talk)
+{
+    talk_say(talk, 'r');
+    for (telex_time until = MILLISECONDS(400); telex_now() < until; nap(1))
+        assert_gives(telex_process(talk->channel), 0, talk->channel);
+    for (unsigned i = 0; i < 1000; i++)
+        expect_pattern(talk, i, 1000);
+}
+
+/* Small messages, which go out at once each, stop at the window as well: the peer reads all the time and takes nothing. */
+static void small_messages_keep_to_the_window(void **state)
+{
+    struct talk talk;
+    talk_begin(&talk, *state, "window=128KiB&buffer=4MiB", read_then_take);
+    talk_hear(&talk, 'r');
+    for (unsigned i = 0; i < 1000; i++) {
+        if (i % 20 == 0)
+            nap(1); /* so that what was written is read, and the next goes out directly */
+        send_pattern(&talk, i, 1000);
+    }
+    assert_gives(telex_flush(talk.channel, SECONDS(10)), 0, talk.channel);
+    talk_end(&talk);
+}
+
 static const struct conform_case cases[] = {
+    {"the_bound_is_kept", the_bound_is_kept, ON_MESSAGES, NO_FAULTS, 0},
+    {"calls_are_never_dropped", calls_are_never_dropped, ON_TELEX, NO_FAULTS, 0},
+    {"window_after_withdrawals", window_after_withdrawals, ON_TELEX, NO_FAULTS, 0},
+    {"small_messages_keep_to_the_window", small_messages_keep_to_the_window, ON_TELEX, NO_FAULTS, 0},
     {"full_queue", full_queue, ON_MESSAGES, NO_FAULTS, 0},
     {"queue_after_a_withdrawal", queue_after_a_withdrawal, ON_TELEX, NO_FAULTS, 0},
     {"full_fail", full_fail, ON_MESSAGES, NO_FAULTS, 0},

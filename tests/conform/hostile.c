@@ -116,6 +116,21 @@ static void not_utf8(struct bytes *bytes)
 {
     put_message(bytes, 0, 1, 1, "\xff\xfe");
 }
+static void not_utf8_at_its_end(struct bytes *bytes)
+{
+    char text[1001];
+    memset(text, 'a', 999);
+    strcpy(text + 999, "\xff");
+    put_message(bytes, 0, 1, 1, text);
+}
+static void not_utf8_in_pieces(struct bytes *bytes)
+{
+    put_header(bytes, 8 + 4, 0, 0, 16 | 1, 1);
+    put(bytes, 10, 8);
+    memcpy(bytes->at + bytes->length, "good", 4);
+    bytes->length += 4;
+    put_message(bytes, 0, 1, 1, "12345\xc3"); /* a character that never ends */
+}
 static void unknown_frame(struct bytes *bytes)
 {
     put_header(bytes, 0, 99, 255, 0, 0);
@@ -192,6 +207,8 @@ static const struct {
     {"number 0", number_zero},
     {"must rise", numbers_fall},
     {"UTF-8", not_utf8},
+    {"UTF-8", not_utf8_at_its_end},
+    {"UTF-8", not_utf8_in_pieces},
     {"not known here", unknown_frame},
     {"not known here", unknown_extension},
     {"descriptors", descriptors_that_did_not_come},
@@ -255,6 +272,34 @@ static void cut_off(void **state)
     victim_close(&victim);
 }
 
+/* Wherever the connection is cut, both sides end with a reason, whole messages arrive or none, and the server lives. */
+static void cut_anywhere(void **state)
+{
+    struct victim victim;
+    victim_open(&victim, *state, "");
+    char address[600];
+    snprintf(address, sizeof address, "fault+%s&fault=cut:", victim.address);
+    size_t length = strlen(address);
+    for (unsigned at = 1; at < 600; at += is_short() ? 37 : 5) {
+        snprintf(address + length, sizeof address - length, "%u", at);
+        telex_channel *channel = NULL;
+        telex_message request = telex_text("to be or not"), reply = {0};
+        int r = telex_dial(address, NULL, SECONDS(10), &channel);
+        for (int i = 0; r == 0 && i < 10; i++) {
+            r = telex_call(channel, &request, &reply, SECONDS(10));
+            if (r == 0) {
+                assert_int_equal(reply.length, request.length);
+                assert_memory_equal(reply.data, request.data, reply.length);
+            }
+        }
+        assert_true(r == 0 || r == -ECONNRESET || r == -EPIPE);
+        telex_release(&reply);
+        telex_close(channel, SECONDS(1), NULL);
+        victim_serves(&victim);
+    }
+    victim_close(&victim);
+}
+
 /* ---- lines ---- */
 
 static void a_line_that_does_not_end(void **state)
@@ -287,6 +332,7 @@ static const struct conform_case cases[] = {
     {"other_versions_are_told", other_versions_are_told, ON_TELEX, ANY_MEDIUM, 0},
     {"bad_frames", bad_frames, ON_TELEX, ANY_MEDIUM, 40},
     {"unknown_but_optional", unknown_but_optional, ON_TELEX, ANY_MEDIUM, 0},
+    {"cut_anywhere", cut_anywhere, ON_TELEX, NO_FAULTS, 60},
     {"cut_off", cut_off, ON_TELEX, NO_FAULTS, 0},
     {"a_line_that_does_not_end", a_line_that_does_not_end, ON_LINES, NO_FAULTS, 0},
 };

@@ -284,6 +284,24 @@ static void accepting_is_interrupted(void **state)
     telex_listener_close(listener);
 }
 
+/* A signal ends it, too. It is repeated: a single one may come just before the sleep. */
+static void a_signal_ends_accepting(void **state)
+{
+    char address[512];
+    conform_address(*state, "", address, sizeof address);
+    telex_listener *listener;
+    telex_channel *channel = NULL;
+    assert_good(telex_listen(address, NULL, &listener));
+    struct sigaction action = {.sa_handler = on_alarm, .sa_flags = SA_RESTART};
+    struct itimerval timer = {{.tv_usec = 20000}, {.tv_usec = 20000}}, none = {.it_value = {0}};
+    sigaction(SIGALRM, &action, NULL);
+    setitimer(ITIMER_REAL, &timer, NULL);
+    assert_gives(telex_accept(listener, SECONDS(15), &channel), -EINTR, NULL);
+    setitimer(ITIMER_REAL, &none, NULL);
+    assert_null(channel);
+    telex_listener_close(listener);
+}
+
 static void know_the_dialer(struct talk *talk)
 {
     telex_peer peer = {.size = sizeof peer};
@@ -322,6 +340,7 @@ static const struct conform_case cases[] = {
     {"the_silent_delay_nobody", the_silent_delay_nobody, ON_TELEX, NO_FAULTS, 0},
     {"the_silent_are_thrown_out", the_silent_are_thrown_out, ON_TELEX, NO_FAULTS, 0},
     {"accepting_is_interrupted", accepting_is_interrupted, ON_TELEX, NO_FAULTS, 0},
+    {"a_signal_ends_accepting", a_signal_ends_accepting, ON_TELEX, NO_FAULTS, 0},
     {"peers_are_known", peers_are_known, ON_MESSAGES, ANY_MEDIUM, 0},
 };
 

@@ -41,6 +41,12 @@ static void expect_files(struct talk *talk)
             assert_int_equal(number_in(fd), i * 10 + j);
             assert_int_equal(fcntl(fd, F_GETFD), FD_CLOEXEC);
             assert_int_equal(telex_claim(&message, j), -ENOENT);
+            if (i == 1) { /* it is the program's own now: also in a child that the program makes */
+                pid_t child = fork();
+                if (child == 0)
+                    _exit(fcntl(fd, F_GETFD) < 0);
+                testing_wait(child);
+            }
             close(fd);
         }
         assert_int_equal(telex_claim(&message, i % 4), -EINVAL);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* telex_fd: readable exactly while receive would not answer -EAGAIN, or process has work that it can do now. */
-#include "conform/conform.h"
+#include "conform/victim.h"
 
 #include <sys/epoll.h>
 
@@ -199,6 +199,54 @@ static void partial_frames(void **state)
     telex_listener_close(listener);
 }
 
+static void say_bytes(telex_channel *raw, const struct bytes *bytes, size_t from, size_t to)
+{
+    telex_message message = telex_binary(bytes->at + from, to - from);
+    assert_good(telex_send(raw, &message, 0, SECONDS(5)));
+    assert_good(telex_flush(raw, SECONDS(5)));
+}
+
+/* The same of wire=telex: cut within the header, within the bytes, within the second piece, within a control frame. */
+static void partial_telex_frames(void **state)
+{
+    static const size_t cuts[] = {1, 15, 16, 20};
+    telex_listener *listener;
+    char address[512], dialed[512], raw[512];
+    conform_address(*state, "", address, sizeof address);
+    assert_good(telex_listen(address, NULL, &listener));
+    conform_dialable(address, telex_listener_address(listener), dialed, sizeof dialed);
+    raw_address(dialed, raw, sizeof raw);
+    telex_channel *peer;
+    struct talk talk = {.setup = *state};
+    struct bytes bytes = {.length = 0};
+    put_greeting(&bytes);
+    assert_good(telex_dial(raw, NULL, SECONDS(5), &peer));
+    say_bytes(peer, &bytes, 0, bytes.length);
+    assert_good(telex_accept(listener, SECONDS(5), &talk.channel));
+    telex_peer facts = {.size = sizeof facts};
+    assert_good(telex_peer_of(talk.channel, &facts));
+    assert_memory_equal(facts.life, "\1\0\0\0\0\0\0\0\2\0\0\0\0\0\0\0", 16); /* as put_greeting says */
+    for (uint64_t i = 0; i < sizeof cuts / sizeof *cuts; i++) {
+        bytes.length = 0;
+        put_message(&bytes, 0, TELEX_TEXT, i + 1, "hello");
+        say_bytes(peer, &bytes, 0, cuts[i]);
+        assert_true(becomes_readable(&talk)); /* to be read */
+        assert_false(readable_at_rest(&talk));
+        assert_gives(receive_now(&talk), -EAGAIN, talk.channel);
+        assert_false(readable_at_rest(&talk));
+        say_bytes(peer, &bytes, cuts[i], bytes.length);
+        assert_true(becomes_readable(&talk));
+        expect_text(&talk, "hello");
+        assert_false(readable_at_rest(&talk));
+    }
+    telex_close(peer, TELEX_NOW, NULL);
+    assert_true(becomes_readable(&talk));
+    telex_message message = {0};
+    assert_gives(telex_receive(talk.channel, &message, SECONDS(5)), -ECONNRESET, talk.channel);
+    telex_close(talk.channel, TELEX_NOW, NULL);
+    telex_listener_close(listener);
+}
+
 static void *send_while_polled(void *with)
 {
     struct talk *talk = with;
@@ -244,6 +292,7 @@ static const struct conform_case cases[] = {
     {"bytes_that_wait", bytes_that_wait, ON_TELEX, NO_FAULTS, 0},
     {"bytes_that_wait_for_credit", bytes_that_wait_for_credit, ON_TELEX, NO_FAULTS, 0},
     {"partial_frames", partial_frames, ON_LINES, LOCAL_ONLY | NO_FAULTS, 0},
+    {"partial_telex_frames", partial_telex_frames, ON_TELEX, NO_FAULTS, 0},
     {"beside_a_sending_thread", beside_a_sending_thread, ON_MESSAGES, ANY_MEDIUM, 0},
 };
 

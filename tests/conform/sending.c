@@ -160,6 +160,33 @@ static void raw_bytes(void **state)
     talk_end(&talk);
 }
 
+static void receive_raw_cut(struct talk *talk)
+{
+    size_t total = 0;
+    telex_message message = {0};
+    while (telex_receive(talk->channel, &message, SECONDS(5)) == 0) {
+        assert_true(message.length > 0 && message.length <= 1000);
+        assert_memory_equal(message.data, pattern(2, 50000) + total, message.length);
+        total += message.length;
+    }
+    assert_int_equal(total, 50000);
+    telex_release(&message);
+}
+
+/* What comes at once is handed out in parts of at most max. */
+static void raw_bytes_in_parts(void **state)
+{
+    struct talk talk;
+    talk_begin(&talk, *state, "max=1000", receive_raw_cut);
+    for (size_t at = 0; at < 50000; at += 1000) {
+        telex_message message = telex_binary(pattern(2, 50000) + at, 1000);
+        assert_good(telex_send(talk.channel, &message, TELEX_MORE, SECONDS(10)));
+    }
+    assert_good(telex_close(talk.channel, SECONDS(10), NULL));
+    talk.channel = NULL;
+    talk_end(&talk);
+}
+
 static void expect_fixed(struct talk *talk)
 {
     expect_pattern(talk, 0, 32);
@@ -403,6 +430,36 @@ static void a_lane_passes_another(void **state)
     talk_end(&talk);
 }
 
+static void expect_two_large(struct talk *talk)
+{
+    talk_hear(talk, 'g');
+    telex_message message = {0};
+    for (int i = 0; i < 2; i++) {
+        assert_gives(telex_receive(talk->channel, &message, SECONDS(15)), 0, talk->channel);
+        assert_int_equal(message.length, 10000000);
+        assert_memory_equal(message.data, pattern(message.lane, 10000000), 10000000);
+    }
+    telex_release(&message);
+}
+
+/* Two lanes with messages that together are longer than max: their pieces must not be under way at the same time. */
+static void large_messages_on_two_lanes(void **state)
+{
+    struct talk talk;
+    talk_begin(&talk, *state, "buffer=64MiB", expect_two_large);
+    for (unsigned lane = 0; lane < 2; lane++) {
+        telex_message large = telex_binary(pattern(lane, 10000000), 10000000);
+        large.lane = (uint8_t)lane;
+        assert_good(telex_send(talk.channel, &large, 0, TELEX_NOW));
+    }
+    talk_say(&talk, 'g');
+    uint64_t untaken = 1;
+    assert_gives(telex_close(talk.channel, SECONDS(15), &untaken), 0, NULL);
+    assert_int_equal(untaken, 0);
+    talk.channel = NULL;
+    talk_end(&talk);
+}
+
 /* ---- memory and counts ---- */
 
 static void send_eight(struct talk *talk)
@@ -513,6 +570,7 @@ static const struct conform_case cases[] = {
     {"bad_text_is_refused", bad_text_is_refused, ON_MESSAGES, ANY_MEDIUM, 0},
     {"what_lines_cannot", what_lines_cannot, ON_LINES, ANY_MEDIUM, 0},
     {"raw_bytes", raw_bytes, ON_RAW, NO_FAULTS, 0},
+    {"raw_bytes_in_parts", raw_bytes_in_parts, ON_RAW, NO_FAULTS, 0},
     {"fixed_length", fixed_length, ON_TELEX, ANY_MEDIUM, 0},
     {"both_ways_in_one_loop", both_ways_in_one_loop, ON_MESSAGES, ANY_MEDIUM, 60},
     {"both_ways_with_two_threads", both_ways_with_two_threads, ON_MESSAGES, ANY_MEDIUM, 60},
@@ -520,6 +578,7 @@ static const struct conform_case cases[] = {
     {"more_is_held_back", more_is_held_back, ON_MESSAGES, ANY_MEDIUM, 0},
     {"loans", loans, ON_MESSAGES, NO_FAULTS, 0},
     {"a_lane_passes_another", a_lane_passes_another, ON_TELEX, NO_FAULTS, 40},
+    {"large_messages_on_two_lanes", large_messages_on_two_lanes, ON_TELEX, NO_FAULTS, 40},
     {"several_are_held", several_are_held, ON_MESSAGES, ANY_MEDIUM, 0},
     {"taken_is_counted", taken_is_counted, ON_TELEX, ANY_MEDIUM, 0},
     {"outcomes_are_remembered", outcomes_are_remembered, ON_TELEX, NO_FAULTS, 0},

@@ -455,6 +455,96 @@ static void out_of_descriptors(void **state)
     hall_close(&hall);
 }
 
+static void send_much(telex_server *server, telex_channel *channel, telex_message *message, void *user)
+{
+    (void)server, (void)message, (void)user;
+    for (unsigned i = 0; i < 20; i++) {
+        telex_message much = telex_binary(pattern(i, 200000), 200000);
+        if (telex_send(channel, &much, 0, TELEX_NOW) != 0)
+            abort();
+    }
+    say('s');
+}
+
+/* What waits in the server's queues when it is told to stop still arrives. */
+static void it_drains_before_it_ends(void **state)
+{
+    struct hall hall;
+    hall_open(&hall, (struct hall_side){.setup = *state, .options = "buffer=16MiB", .handlers = {.message = send_much}});
+    struct talk talk = {.setup = *state, .channel = enter(&hall, 0)};
+    send_text(&talk, "go");
+    assert_good(telex_flush(talk.channel, SECONDS(5)));
+    said(&hall, 's');
+    kill(hall.server, SIGTERM);
+    nap(50);
+    for (unsigned i = 0; i < 20; i++)
+        expect_pattern(&talk, i, 200000);
+    telex_message message = {0};
+    assert_gives(telex_receive(talk.channel, &message, SECONDS(5)), -EPIPE, talk.channel);
+    telex_close(talk.channel, SECONDS(5), NULL);
+    hall_close(&hall);
+}
+
+static size_t resident_of(pid_t process)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/statm", (int)process);
+    FILE *file = fopen(path, "r");
+    size_t total = 0, resident = 0;
+    assert_non_null(file);
+    assert_int_equal(fscanf(file, "%zu %zu", &total, &resident), 2);
+    fclose(file);
+    return resident;
+}
+
+/* 150 that have talked and are silent now: no buffer of 64 KiB or more for any of them. */
+static void the_idle_hold_no_buffers(void **state)
+{
+    enum { COUNT = 150, SIZE = 40000 };
+    if (is_short())
+        return; /* sanitizers give nothing back */
+    struct hall hall;
+    hall_open(&hall, (struct hall_side){.setup = *state, .handlers = {.call = echo_call}});
+    static telex_channel *channels[COUNT];
+    telex_message reply = {0};
+    size_t before = 0;
+    for (int i = 0; i < COUNT; i++) {
+        channels[i] = enter(&hall, 0);
+        telex_message request = telex_binary(pattern(0, SIZE), SIZE);
+        assert_gives(telex_call(channels[i], &request, &reply, SECONDS(10)), 0, channels[i]);
+        before = i == 9 ? resident_of(hall.server) : before;
+    }
+    assert_true(resident_of(hall.server) < before + 1024); /* 4 MiB; two buffers each would be 17 MiB */
+    telex_release(&reply);
+    for (int i = 0; i < COUNT; i++)
+        telex_close(channels[i], SECONDS(5), NULL);
+    hall_close(&hall);
+}
+
+static void *run_server(void *server)
+{
+    return (void *)(intptr_t)telex_server_run(server);
+}
+
+/* No signal wakes it here: stop must. */
+static void stopped_from_a_thread(void **state)
+{
+    char address[512];
+    conform_address(*state, "", address, sizeof address);
+    const telex_handlers handlers = {.size = sizeof handlers};
+    telex_server *server;
+    pthread_t thread;
+    void *r;
+    assert_good(telex_server_new(&handlers, NULL, NULL, &server));
+    assert_good(telex_server_listen(server, address, NULL, NULL));
+    assert_good(pthread_create(&thread, NULL, run_server, server));
+    nap(50);
+    telex_server_stop(server);
+    pthread_join(thread, &r);
+    assert_null(r);
+    assert_good(telex_server_close(server, SECONDS(1)));
+}
+
 /* ---- lines ---- */
 
 static void lines_are_calls(void **state)
@@ -481,6 +571,9 @@ static const struct conform_case cases[] = {
     {"deferred_replies", deferred_replies, ON_TELEX, ANY_MEDIUM, 0},
     {"a_slow_reader_costs_only_itself", a_slow_reader_costs_only_itself, ON_TELEX, NO_FAULTS, 40},
     {"out_of_descriptors", out_of_descriptors, ON_TELEX, NO_FAULTS, 40},
+    {"stopped_from_a_thread", stopped_from_a_thread, ON_TELEX, NO_FAULTS, 0},
+    {"it_drains_before_it_ends", it_drains_before_it_ends, ON_TELEX, NO_FAULTS, 0},
+    {"the_idle_hold_no_buffers", the_idle_hold_no_buffers, ON_TELEX, NO_FAULTS, 40},
     {"clients_come_and_die", clients_come_and_die, ON_TELEX, ANY_MEDIUM, 0},
     {"lines_are_calls", lines_are_calls, ON_LINES, ANY_MEDIUM, 0},
 };

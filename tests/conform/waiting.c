@@ -325,7 +325,43 @@ static void third_threads_are_turned_away(void **state)
     talk_end(&talk);
 }
 
+static void *call_until_interrupted(void *with)
+{
+    telex_message request = telex_text("?"), reply = {0};
+    return (void *)(intptr_t)telex_call(with, &request, &reply, SECONDS(15));
+}
+
+/* The same in the other direction: call, reply, flush and loan count as sending, close as both. */
+static void third_senders_are_turned_away(void **state)
+{
+    struct talk talk;
+    talk_begin(&talk, *state, "", wait_for_x);
+    pthread_t thread;
+    telex_message message = telex_text("x"), reply = {0};
+    assert_good(pthread_create(&thread, NULL, call_until_interrupted, talk.channel));
+    for (int tries = 0; telex_flush(talk.channel, TELEX_NOW) != -EBUSY; tries++, nap(1)) /* until it is in its call */
+        assert_true(tries < 10000);
+    assert_gives(telex_send(talk.channel, &message, 0, SECONDS(5)), -EBUSY, talk.channel);
+    assert_gives(telex_send_many(talk.channel, &message, 1, SECONDS(5)), -EBUSY, talk.channel);
+    assert_gives(telex_call(talk.channel, &message, &reply, SECONDS(5)), -EBUSY, talk.channel);
+    assert_gives(telex_call_start(talk.channel, &message, SECONDS(5)), -EBUSY, talk.channel);
+    assert_gives(telex_call_finish(talk.channel, 0, &reply, SECONDS(5)), -EBUSY, talk.channel);
+    assert_gives(telex_call_cancel(talk.channel, 1), -EBUSY, talk.channel);
+    assert_gives(telex_reply(talk.channel, &message, &reply, 0, SECONDS(5)), -EBUSY, talk.channel);
+    assert_gives(telex_fail(talk.channel, &message, TELEX_FAILURE_FAILED, NULL), -EBUSY, talk.channel);
+    assert_gives(telex_loan(talk.channel, 1, &reply, SECONDS(5)), -EBUSY, talk.channel);
+    assert_gives(telex_close(talk.channel, SECONDS(5), NULL), -EBUSY, talk.channel); /* and the handle lives on */
+    assert_gives(telex_receive(talk.channel, &reply, TELEX_NOW), -EAGAIN, talk.channel); /* the other direction is free */
+    telex_interrupt(talk.channel);
+    void *r;
+    pthread_join(thread, &r);
+    assert_int_equal((intptr_t)r, -EINTR);
+    talk_say(&talk, 'x');
+    talk_end(&talk);
+}
+
 static const struct conform_case cases[] = {
+    {"third_senders_are_turned_away", third_senders_are_turned_away, ON_MESSAGES, NO_FAULTS, 0},
     {"deadlines", deadlines, ON_ALL, ANY_MEDIUM, 0},
     {"a_long_wait_ends_with_the_message", a_long_wait_ends_with_the_message, ON_MESSAGES, ANY_MEDIUM, 0},
     {"interrupted_from_a_thread", interrupted_from_a_thread, ON_MESSAGES, NO_FAULTS, 0},
