@@ -171,7 +171,7 @@ enum telex_send_flags {
  *   -EINVAL, -EILSEQ      the message cannot be said on this wire (a newline on lines, ...) / the text is not UTF-8.
  *   -EOPNOTSUPP           this wire or medium cannot: rendezvous on lines, descriptors on tcp, ...
  *   -EPROTO               the peer broke the rules of the wire: the channel has ended.
- *   -ENOMEM, -EMFILE (no descriptor to sleep with), -EBUSY (a second sending thread), -ECHILD (after fork).
+ *   -ENOMEM, -EBUSY (a second sending thread), -ECHILD (after fork).
  */
 int telex_send(telex_channel *channel, telex_message *message, unsigned flags, telex_time deadline);
 
@@ -188,7 +188,7 @@ int telex_send_many(telex_channel *channel, telex_message *messages, unsigned co
  *   -EPIPE        the peer closed in order, and all that it sent has been received.
  *   -ECONNRESET   the peer died or the link broke, after all that had arrived whole was received.
  *   -EPROTO       the peer broke the rules of the wire or said it wrongly: the channel has ended, telex_reason() tells.
- *   -ENOMEM, -EMFILE (no descriptor to sleep with), -EBUSY (a second receiving thread), -ECHILD (after fork).
+ *   -ENOMEM, -EBUSY (a second receiving thread), -ECHILD (after fork).
  */
 int telex_receive(telex_channel *channel, telex_message *ret_message, telex_time deadline);
 
@@ -279,6 +279,7 @@ const char *telex_reason(const telex_channel *channel);
  * Sends what is queued, says goodbye and waits until all is taken or the peer said its own goodbye; both directions. The handle is
  * freed in any case but -EBUSY (another thread is still in a call on it: end that first). 0; else -ETIMEDOUT (-EAGAIN with TELEX_NOW,
  * -EINTR) or -ECONNRESET with messages not known taken, counted in *ret_untaken (may be NULL; set in every case but -ECHILD and -EBUSY).
+ * An interrupt from before the call does not end it: what ended a receiving thread must not cost messages.
  * NULL is fine. On wires without counts (lines, raw) "taken" means: read by the peer's system.
  */
 int telex_close(telex_channel *channel, telex_time deadline, uint64_t *ret_untaken);

@@ -234,7 +234,7 @@ static int try_finish(telex_channel *channel, void *with)
             end = end == -EAGAIN ? 0 : end;
         }
         pthread_mutex_lock(&link->out);
-        if (atomic_load_explicit(&link->blocked, memory_order_relaxed) && read)
+        if (read && telex_link_waits(link))
             link->ops->push(link);
         r = fetch_finished(channel, fetching->number, &call);
         pthread_mutex_unlock(&link->out);

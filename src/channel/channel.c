@@ -110,6 +110,8 @@ const char *telex_reason(const telex_channel *channel)
     const char *said = telex_said_of(channel);
     if (said != NULL)
         return said;
+    if (channel->generation != telex_generation())
+        return "";
     /* Written once, before any call answers with the end; a reader that comes earlier sees "". */
     pthread_mutex_lock(&channel->link->reason_lock);
     const char *reason = channel->link->reason;
@@ -163,7 +165,7 @@ static int refused(telex_channel *channel)
     pthread_mutex_unlock(&link->in);
     if (r != -ECONNREFUSED && r != -EPROTONOSUPPORT)
         return 0;
-    return telex_say(r, "%s", link->reason);
+    return telex_link_say_reason(link, r);
 }
 
 int telex_dial(const char *address, const telex_options *options, telex_time deadline, telex_channel **ret_channel)

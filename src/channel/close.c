@@ -71,6 +71,8 @@ int telex_close(telex_channel *channel, telex_time deadline, uint64_t *ret_untak
     if (r < 0)
         return telex_channel_leave(channel, CHANNEL_SEND, r);
 
+    for (int direction = 0; direction < CHANNEL_DIRECTIONS; direction++)
+        atomic_store(&channel->interrupted[direction], false);
     telex_channel_finish(channel, TELEX_BYE_CLOSED, NULL, false);
     r = wait_until_finished(channel, deadline);
     if (r < 0)

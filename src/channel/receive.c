@@ -176,9 +176,10 @@ static int pump(telex_channel *channel, bool until_reply)
             break;
     }
     telex_channel_spread_news(channel);
-    if ((grown || (r < 0 && r != -EAGAIN)) && atomic_load(&channel->asleep[CHANNEL_RECEIVE]))
+    bool news = grown || (r < 0 && r != -EAGAIN);
+    if (news) /* whoever is about to sleep must see it: see wait.c */
         telex_channel_wake(channel, CHANNEL_RECEIVE);
-    if ((grown || (r < 0 && r != -EAGAIN)) && telex_channel_is_watched(channel) && !channel->watch.ready && !telex_channel_holds_back(channel)) {
+    if (news && telex_channel_is_watched(channel) && !channel->watch.ready && !telex_channel_holds_back(channel)) {
         channel->watch.ready = true; /* a sender that waits has read it: telex_fd must not wait for the end of that call */
         channel->watch.tell(channel, true);
     }
@@ -227,7 +228,7 @@ int telex_channel_in_ended(telex_channel *channel, int error)
     if (error == -ECONNREFUSED || error == -EPROTONOSUPPORT)
         error = -EPIPE; /* let in first and refused later: for the program that is an end in order */
     if (error == -EPIPE || error == -ECONNRESET || error == -EPROTO || error == -ENOMEM)
-        telex_say(error, "%s", channel->link->reason);
+        telex_link_say_reason(channel->link, error);
     return error;
 }
 
@@ -312,7 +313,7 @@ static int receive_locked(telex_channel *channel, telex_message *ret_message)
 static int try_receive(telex_channel *channel, void *ret_message)
 {
     struct telex_link *link = channel->link;
-    if (atomic_load_explicit(&link->blocked, memory_order_relaxed)) {
+    if (telex_link_waits(link)) {
         pthread_mutex_lock(&link->out);
         link->ops->push(link);
         pthread_mutex_unlock(&link->out);
@@ -335,9 +336,9 @@ static void report(telex_channel *channel)
 static int receive_one(telex_channel *channel, telex_message *ret_message, telex_time deadline)
 {
     int r = telex_channel_wait(channel, CHANNEL_RECEIVE, deadline, try_receive, ret_message);
-    if (r == -EAGAIN)
+    if (r < 0) /* also at the end: the program may do something else now, and the peer waits to hear */
         report(channel);
-    else if (r == -ETIMEDOUT)
+    if (r == -ETIMEDOUT)
         telex_say(r, "no message came by the deadline");
     return r < 0 ? telex_channel_in_ended(channel, r) : r;
 }
@@ -379,6 +380,8 @@ int telex_process(telex_channel *channel)
     link->ops->push(link);
     pthread_mutex_unlock(&link->out);
     bool more = channel->inbox != NULL;
+    if (!more)
+        link->ops->report(link);
     pthread_mutex_unlock(&link->in);
     telex_channel_wake(channel, CHANNEL_SEND);
     if (r == -EAGAIN || more)

@@ -62,9 +62,9 @@ int telex_channel_ended(telex_channel *channel, int error)
         error = link->out_end != 0 ? link->out_end : error;
         pthread_mutex_unlock(&link->out);
         pthread_mutex_unlock(&link->in);
-        telex_say(error, "%s", link->reason[0] != '\0' ? link->reason : "the peer reads no more");
+        telex_link_say_reason(link, error);
     } else if (error == -EPROTO) {
-        telex_say(error, "%s", link->reason);
+        telex_link_say_reason(link, error);
     }
     return error;
 }
@@ -239,8 +239,8 @@ int telex_channel_put_sync(telex_channel *channel, telex_message *message, struc
         return r;
     uint64_t number = message->number;
     if (deadline == TELEX_NOW) {
-        withdraw(channel, number);
-        return -EAGAIN;
+        int outcome = withdraw(channel, number), kept = keep(channel); /* the receiving thread may have begun it meanwhile */
+        return kept < 0 ? kept : outcome == TELEX_TAKEN ? 0 : -EAGAIN;
     }
     r = telex_channel_wait(channel, CHANNEL_SEND, deadline, try_taken, &number);
     if (r == -ETIMEDOUT || r == -EINTR) {

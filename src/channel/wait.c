@@ -9,7 +9,8 @@
  * the sleeper sees the event or the waker sees the sleeper.
  *
  * The baton. Of two sleeping threads one polls the link's descriptor, the other its bell only. Who held the baton and leaves the wait
- * rings the other, which then takes the baton over.
+ * gives it back, then reads the other's `asleep` and rings; the other sets `asleep` before it asks for the baton. So either it gets the
+ * baton, or it is rung and asks again.
  */
 #include <errno.h>
 #include <poll.h>
@@ -22,6 +23,7 @@
 enum {
     BATON_FREE = -1,
     TRIES_A_LOOK = 4, /* some 300 ns each */
+    DEAF_NS = 5000000, /* a sleep without a bell, out of descriptors */
     DOZE_FROM_NS = 20000000, /* a nearer deadline might be slept through: dozing ends by the kernel's ticks */
 };
 
@@ -52,15 +54,22 @@ int telex_interrupt(telex_channel *channel)
     return 0;
 }
 
+/* -1: there is no descriptor to be had. Then the sleep is short, for nobody can end it. */
 static int make_bell(telex_channel *channel, enum channel_direction direction)
 {
-    if (atomic_load(&channel->bell[direction]) >= 0)
-        return 0;
-    int bell = telex_event_new();
-    if (bell < 0)
-        return telex_say(bell, "no descriptor for sleeping: this process is at its limit of open files");
-    atomic_store(&channel->bell[direction], bell);
-    return 0;
+    int bell = atomic_load(&channel->bell[direction]);
+    if (bell >= 0)
+        return bell;
+    bell = telex_event_new();
+    atomic_store(&channel->bell[direction], bell < 0 ? -1 : bell);
+    return bell < 0 ? -1 : bell;
+}
+
+static void report(telex_channel *channel)
+{
+    pthread_mutex_lock(&channel->link->in);
+    channel->link->ops->report(channel->link);
+    pthread_mutex_unlock(&channel->link->in);
 }
 
 /* What the sleeper must poll for; -1: there is work now. */
@@ -116,15 +125,14 @@ static int doze(telex_channel *channel, enum channel_direction direction, telex_
 
 static int sleep_once(telex_channel *channel, enum channel_direction direction, telex_time deadline, unsigned events, bool *held)
 {
-    int r = make_bell(channel, direction);
-    if (r < 0)
-        return r;
+    int r = 0, bell = make_bell(channel, direction);
+    int64_t until = bell >= 0 ? deadline : telex_after(DEAF_NS);
+    atomic_store(&channel->asleep[direction], true); /* before the baton: whoever gives it back later rings */
     int free_baton = BATON_FREE;
     bool baton = atomic_compare_exchange_strong(&channel->baton, &free_baton, (int)direction);
     *held = *held || baton;
-    struct pollfd fds[2] = {{.fd = atomic_load(&channel->bell[direction]), .events = POLLIN}};
+    struct pollfd fds[2] = {{.fd = bell, .events = POLLIN}};
     unsigned count = 1;
-    atomic_store(&channel->asleep[direction], true);
     bool changed = atomic_load(&channel->events) != events || atomic_load(&channel->interrupted[direction]);
     if (baton && !changed) {
         int wanted = arm(channel, direction);
@@ -136,8 +144,10 @@ static int sleep_once(telex_channel *channel, enum channel_direction direction, 
     /* Relaxed: written by this thread, if it matters. The other one polls for both, and may not know yet that there is something to write. */
     if (!baton && !changed && atomic_load_explicit(&channel->link->blocked, memory_order_relaxed))
         telex_channel_wake(channel, direction == CHANNEL_SEND ? CHANNEL_RECEIVE : CHANNEL_SEND);
+    if (!baton && direction == CHANNEL_RECEIVE)
+        report(channel);
     if (!changed)
-        r = telex_poll(fds, count, deadline);
+        r = telex_poll(fds, count, until < deadline ? until : deadline);
     atomic_store(&channel->asleep[direction], false);
     if (baton)
         atomic_store(&channel->baton, BATON_FREE);

@@ -33,6 +33,14 @@ int telex_link_blame(struct telex_link *link, int error)
     return error;
 }
 
+int telex_link_say_reason(struct telex_link *link, int error)
+{
+    pthread_mutex_lock(&link->reason_lock);
+    telex_say(error, "%s", link->reason[0] != '\0' ? link->reason : "the peer reads no more");
+    pthread_mutex_unlock(&link->reason_lock);
+    return error;
+}
+
 int telex_link_break(struct telex_link *link, int error)
 {
     pthread_mutex_lock(&link->reason_lock); /* also over a goodbye that the peer went on after */

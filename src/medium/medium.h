@@ -122,6 +122,7 @@ struct telex_link {
     unsigned descriptors;          /* most descriptors that may go with a message; 0: none */
     atomic_bool lively;            /* a hint by the channel: waits end without sleeping, so what was taken may be told every now and then */
     atomic_bool blocked;           /* written under [out]: something waits for the medium to take it */
+    atomic_bool held;              /* written under [out]: something waits for what follows it (TELEX_MORE), or for a wait */
     uint64_t waiting;              /* [in] set before `take`: the oldest message of that lane that arrived and still waits to be taken; 0: none */
     bool thirsty;                  /* [out] credit is running low: reading would help */
     unsigned news;                 /* [in] raised when something arrived that a sender may wait for */
@@ -133,11 +134,20 @@ struct telex_link {
     char reason[TELEX_REASON_SIZE]; /* why the link ended; set once */
 };
 
+/* Relaxed: hints to the other direction's thread, which takes `out` before it acts on them. */
+static inline bool telex_link_waits(const struct telex_link *link)
+{
+    return atomic_load_explicit(&link->blocked, memory_order_relaxed) || atomic_load_explicit(&link->held, memory_order_relaxed);
+}
+
 void telex_link_init(struct telex_link *link, const struct telex_link_ops *ops, const struct telex_wire *wire);
 void telex_link_deinit(struct telex_link *link);
 
 /* Keeps the thread's last sentence as the reason of the end, if there is none yet. Returns `error`. */
 int telex_link_blame(struct telex_link *link, int error);
+
+/* Says the reason of the end again, for this thread. Returns `error`. */
+int telex_link_say_reason(struct telex_link *link, int error);
 
 /* [in] The peer broke the rules, or going on is impossible: tells it why (the thread's last sentence) and ends both directions with `error`, which it returns. */
 int telex_link_break(struct telex_link *link, int error);

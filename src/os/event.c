@@ -16,6 +16,8 @@ int telex_event_new(void)
 
 void telex_event_ring(int event)
 {
+    if (event < 0)
+        return;
     int kept = errno;
     /* It fails only when the counter is full, and then the bell rings already. */
     ssize_t written = write(event, &(uint64_t){1}, sizeof(uint64_t));

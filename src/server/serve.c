@@ -103,8 +103,9 @@ static void step_closing(struct server_channel *at)
 
 static void begin_closing(struct server_channel *at, int64_t patience)
 {
+    int64_t now = telex_clock();
     at->closing = true;
-    at->closing_until = telex_clock() + patience;
+    at->closing_until = patience > INT64_MAX - now ? INT64_MAX : now + patience;
     at->server->closing_count++;
     telex_channel_finish(at->channel, TELEX_BYE_CLOSED, NULL, false);
     step_closing(at);

@@ -132,6 +132,8 @@ int telex_server_fd(telex_server *server)
 
 void telex_server_stop(telex_server *server)
 {
+    if (server->generation != telex_generation())
+        return; /* a forked child: the bell's number may be somebody else's by now */
     atomic_store(&server->stopping, true); /* before the ring: whoever it wakes finds it */
     telex_loop_ring(&server->loop);
 }
@@ -140,6 +142,8 @@ void telex_server_stop(telex_server *server)
 
 int telex_server_drop(telex_server *server, telex_channel *channel)
 {
+    if (server->generation != telex_generation())
+        return foreign();
     struct server_channel *at = channel->server;
     if (at == NULL || at->server != server || at->closing)
         return telex_say(-ENOENT, "the channel is not one of this server's");

@@ -217,6 +217,9 @@ static size_t control_head(const struct telex_frame *frame, uint8_t *to)
         while (length > TELEX_WIRE_SENTENCE || (length < frame->sentence_length && (frame->sentence[length] & 0xC0) == 0x80))
             length--; /* cut between characters */
         memcpy(body + size, frame->sentence, length);
+        if (!telex_utf8_valid(body + size, length)) /* a sentence in another code: better half of it than a broken channel */
+            for (size_t i = 0; i < length; i++)
+                body[size + i] = body[size + i] < 0x80 ? body[size + i] : '?';
         size += length;
     }
     put_header(to, size, control->type, TELEX_WIRE_CONTROL_LANE, 0, control->traits & NUMBERED ? frame->number : 0);

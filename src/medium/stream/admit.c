@@ -188,7 +188,9 @@ int telex_stream_put(struct telex_link *link, telex_message *message, const stru
     if (parcel == NULL)
         return 0;
     bool hold = (how->flags & TELEX_MORE) && (stream->queued_bytes < STREAM_BUFFER / 2 || (how->flags & TELEX_SYNC));
-    if (!hold)
+    if (hold)
+        atomic_store_explicit(&link->held, true, memory_order_relaxed); /* a hint: see telex_link_waits */
+    else
         telex_stream_push(link); /* an error here shows at the next call: this message was admitted */
     return stream->borrowed != NULL ? TELEX_PUT_BORROWED : 0;
 }
@@ -219,6 +221,7 @@ int telex_stream_drop(struct telex_link *link, unsigned lane_number)
         if (parcel->begun || parcel->sync || (parcel->frame.flags & (TELEX_WIRE_CALL | TELEX_WIRE_REPLY)))
             continue;
         telex_stream_remember(stream, parcel->frame.number, lane_number, TELEX_WITHDRAWN);
+        stream->admitted_bytes -= parcel->length;
         telex_stream_unqueue(stream, lane, at);
         stream->dropped++;
         stream->admitted_messages--;

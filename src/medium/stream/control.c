@@ -40,7 +40,8 @@ int telex_stream_owe(struct telex_stream *stream, const struct telex_frame *fram
 {
     if (stream->bye_written)
         return 0; /* nothing follows a goodbye */
-    if (stream->owed_count >= STREAM_OWED)
+    bool answer = frame->kind == TELEX_FRAME_OUTCOME || frame->kind == TELEX_FRAME_FAIL; /* the peer's doing; all else is as many as our own messages */
+    if (answer && stream->owed_count >= STREAM_OWED)
         return telex_say(-EPROTO, "the peer asks for more answers than it reads");
     uint8_t bytes[TELEX_WIRE_CONTROL];
     size_t length = stream->link.wire->head(frame, bytes);
@@ -165,6 +166,14 @@ void telex_stream_credit(struct telex_stream *stream)
     report_now(stream);
 }
 
+static void tell_taken(struct telex_stream *stream, uint64_t number)
+{
+    struct telex_frame frame = {.kind = TELEX_FRAME_OUTCOME, .number = number, .code = TELEX_TAKEN};
+    pthread_mutex_lock(&stream->link.out);
+    telex_stream_owe(stream, &frame);
+    pthread_mutex_unlock(&stream->link.out);
+}
+
 void telex_stream_take(struct telex_link *link, const telex_message *message, uint64_t cost)
 {
     struct telex_stream *stream = stream_of(link);
@@ -180,6 +189,8 @@ void telex_stream_take(struct telex_link *link, const telex_message *message, ui
     bool overtook = waiting != 0 && waiting <= lane->highest;
     atomic_store_explicit(&lane->taken, overtook ? waiting - 1 : lane->highest, memory_order_relaxed);
     telex_stream_credit(stream);
+    if ((message->flags & TELEX_IS_SYNC) && overtook) /* the lane's number cannot tell of it, and its sender waits */
+        tell_taken(stream, message->number);
     if ((message->flags & TELEX_IS_SYNC) || stream->eager) {
         stream->asked_taken = taken;
         report_now(stream);
@@ -241,7 +252,12 @@ static int on_outcome(struct telex_stream *stream, const struct telex_frame *fra
 {
     int outcome = telex_stream_outcome(&stream->link, frame->number);
     int said = frame->code == 1 ? TELEX_TAKEN : TELEX_WITHDRAWN;
-    if (outcome == TELEX_UNKNOWN) { /* else nobody asked, or it is known: an answer to a message given up midway */
+    if (outcome == -ENOENT && stream->forgotten > 0 && frame->number <= stream->number) { /* so late that only the counts still need it */
+        stream->forgotten--;
+        stream->withdrawn += said == TELEX_WITHDRAWN;
+    }
+    /* Else nobody asked, or it is known: an answer to a message given up midway. */
+    if (outcome == TELEX_UNKNOWN || (outcome == TELEX_OFFERED && said == TELEX_TAKEN)) {
         telex_stream_remember(stream, frame->number, stream->outcomes[frame->number % STREAM_OUTCOMES][0], said);
         stream->withdrawn += said == TELEX_WITHDRAWN;
     }

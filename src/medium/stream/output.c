@@ -443,6 +443,7 @@ int telex_stream_push(struct telex_link *link)
     if (stream->broken)
         return link->out_end;
     set_blocked(stream, false);
+    atomic_store_explicit(&link->held, false, memory_order_relaxed); /* as blocked */
     if (telex_stream_idle(stream) && !stream->report_due && (!stream->finishing || stream->ended_writing))
         return 0;
     if (!make_staging(stream))

@@ -15,6 +15,8 @@ void telex_stream_remember(struct telex_stream *stream, uint64_t number, unsigne
     if (stream->outcomes == NULL || number + STREAM_OUTCOMES <= stream->number)
         return; /* without memory outcomes are just not known */
     uint8_t *slot = stream->outcomes[number % STREAM_OUTCOMES];
+    if (outcome == TELEX_OFFERED && slot[1] == TELEX_UNKNOWN && number > STREAM_OUTCOMES)
+        stream->forgotten++;
     slot[0] = (uint8_t)lane;
     slot[1] = (uint8_t)outcome;
 }

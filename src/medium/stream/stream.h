@@ -133,6 +133,7 @@ struct telex_stream {
     uint64_t told_bytes, told_messages;   /* the credit last told to the peer */
     uint64_t told_taken;                  /* the count of taken messages last told to the peer */
     uint64_t admitted_messages, admitted_bytes, peer_taken, withdrawn, dropped;
+    uint64_t forgotten;        /* unknown outcomes that were overwritten there before the answer came */
     uint8_t (*outcomes)[2];    /* STREAM_OUTCOMES times lane, enum telex_outcome; made with the first number */
 };
 
