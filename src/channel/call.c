@@ -10,19 +10,54 @@
 #include "channel/channel.h"
 #include "os/fork.h"
 
-enum { SPARE_REPLY_MOST = 16384 }; /* bytes that a channel keeps for the next reply */
+enum {
+    SPARE_REPLY_MOST = 16384, /* bytes that a channel keeps for the next reply */
+    REQUESTS_MOST = 65536,    /* unanswered ones of one peer */
+};
 
 static bool by_order(const telex_channel *channel)
 {
     return !(channel->link->wire->can & TELEX_CAN_LANES);
 }
 
-static struct channel_call **find(telex_channel *channel, uint64_t number)
+static struct channel_call *find(telex_channel *channel, uint64_t number)
 {
-    struct channel_call **at = &channel->calls;
-    while (*at != NULL && (*at)->number != number)
-        at = &(*at)->next;
-    return at;
+    struct telex_numbered *found = telex_numbers_find(&channel->calls.numbers, number);
+    return found != NULL ? TELEX_OF(found, struct channel_call, numbered) : NULL;
+}
+
+static struct channel_call *first_of(const struct telex_node *list)
+{
+    struct telex_node *first = telex_list_first(list);
+    return first != NULL ? TELEX_OF(first, struct channel_call, node) : NULL;
+}
+
+/* The call is nobody's any more but the caller's. */
+static void unlink_call(telex_channel *channel, struct channel_call *call)
+{
+    telex_numbers_remove(&channel->calls.numbers, &call->numbered);
+    telex_list_remove(&call->node);
+}
+
+/* It has its reply, or will get none: whoever asks for any gets the first that finished. */
+static void call_finished(telex_channel *channel, struct channel_call *call)
+{
+    telex_list_remove(&call->node);
+    telex_list_append(&channel->calls.finished, &call->node);
+}
+
+void telex_channel_add_call(telex_channel *channel, struct channel_call *call, uint64_t number)
+{
+    call->numbered.number = number;
+    telex_numbers_add(&channel->calls.numbers, &call->numbered);
+    telex_list_append(&channel->calls.waiting, &call->node);
+}
+
+void telex_channel_calls_init(telex_channel *channel)
+{
+    telex_list_init(&channel->calls.waiting);
+    telex_list_init(&channel->calls.finished);
+    telex_list_init(&channel->requests);
 }
 
 static void call_free(struct channel_call *call)
@@ -47,16 +82,18 @@ static void give_back(void *_Atomic *spare, void *memory)
 
 void telex_channel_calls_free(telex_channel *channel)
 {
-    for (struct channel_call *call = channel->calls, *next; call != NULL; call = next) {
-        next = call->next;
-        call_free(call);
+    struct telex_node *lists[] = {&channel->calls.waiting, &channel->calls.finished};
+    for (int i = 0; i < 2; i++)
+        for (struct channel_call *call; (call = first_of(lists[i])) != NULL;) {
+            telex_list_remove(&call->node);
+            call_free(call);
+        }
+    for (struct telex_node *node; (node = telex_list_first(&channel->requests)) != NULL;) {
+        telex_list_remove(node);
+        free(TELEX_OF(node, struct channel_request, node));
     }
-    for (struct channel_request *request = channel->requests, *next; request != NULL; request = next) {
-        next = request->next;
-        free(request);
-    }
-    channel->calls = NULL;
-    channel->requests = NULL;
+    telex_numbers_deinit(&channel->calls.numbers);
+    telex_numbers_deinit(&channel->request_numbers);
     give_back(&channel->spare_call, NULL);
     give_back(&channel->spare_request, NULL);
     telex_memory_release(atomic_exchange_explicit(&channel->spare_reply, NULL, memory_order_acquire));
@@ -69,7 +106,7 @@ bool telex_channel_expects_line(telex_channel *channel)
     if (!by_order(channel))
         return false;
     pthread_mutex_lock(&channel->link->out);
-    bool expected = (channel->calls != NULL && channel->calls->result == -EAGAIN) || channel->discard > 0;
+    bool expected = first_of(&channel->calls.waiting) != NULL || channel->discard > 0;
     pthread_mutex_unlock(&channel->link->out);
     return expected;
 }
@@ -96,12 +133,12 @@ static int own_bytes(telex_channel *channel, telex_message *message)
 static struct channel_call *answered(telex_channel *channel, const telex_message *reply)
 {
     if (!by_order(channel))
-        return *find(channel, reply->request);
+        return find(channel, reply->request);
     if (channel->discard > 0) {
         channel->discard--;
         return NULL;
     }
-    return channel->calls;
+    return first_of(&channel->calls.waiting);
 }
 
 void telex_channel_on_reply(telex_channel *channel, struct telex_arrival *arrival)
@@ -117,9 +154,10 @@ void telex_channel_on_reply(telex_channel *channel, struct telex_arrival *arriva
     } else {
         call->result = own_bytes(channel, reply);
         reply->flags |= TELEX_IS_REPLY;
-        reply->request = call->number;
+        reply->request = call->numbered.number;
         if (call->result == 0)
             call->reply = *reply;
+        call_finished(channel, call);
         channel->received++;
         channel->received_bytes += reply->length;
     }
@@ -138,8 +176,9 @@ void telex_channel_on_fail(telex_channel *channel, const struct telex_arrival *a
         [TELEX_FAILURE_CANCELLED] = -ECANCELED,
     };
     pthread_mutex_lock(&channel->link->out);
-    struct channel_call *call = *find(channel, arrival->message.request);
+    struct channel_call *call = find(channel, arrival->message.request);
     if (call != NULL && call->result == -EAGAIN) {
+        call_finished(channel, call);
         call->result = errors[arrival->code < sizeof errors / sizeof *errors ? arrival->code : 0];
         call->sentence = arrival->sentence_length > 0 ? strndup(arrival->sentence, arrival->sentence_length) : NULL;
     } else {
@@ -149,12 +188,18 @@ void telex_channel_on_fail(telex_channel *channel, const struct telex_arrival *a
     channel->link->news++;
 }
 
+static struct channel_request *find_request(telex_channel *channel, uint64_t number)
+{
+    struct telex_numbered *found = telex_numbers_find(&channel->request_numbers, number);
+    return found != NULL ? TELEX_OF(found, struct channel_request, numbered) : NULL;
+}
+
 void telex_channel_on_cancel(telex_channel *channel, uint64_t number)
 {
     pthread_mutex_lock(&channel->link->out);
-    for (struct channel_request *request = channel->requests; request != NULL; request = request->next)
-        if (request->number == number)
-            request->cancelled = true;
+    struct channel_request *request = find_request(channel, number);
+    if (request != NULL)
+        request->cancelled = true;
     pthread_mutex_unlock(&channel->link->out);
 }
 
@@ -168,7 +213,7 @@ static int start(telex_channel *channel, telex_message *request, telex_time dead
         return r;
     if (by_order(channel)) {
         pthread_mutex_lock(&channel->link->out);
-        bool outstanding = channel->calls != NULL;
+        bool outstanding = channel->calls.numbers.count > 0;
         pthread_mutex_unlock(&channel->link->out);
         if (outstanding)
             return telex_say(-EBUSY, "wire=%s allows one call at a time, and one is outstanding", channel->link->wire->name);
@@ -179,6 +224,10 @@ static int start(telex_channel *channel, telex_message *request, telex_time dead
     call->result = -EAGAIN;
     r = telex_channel_put(channel, request, &how, deadline, call);
     if (r < 0) {
+        pthread_mutex_lock(&channel->link->out);
+        if (call->numbered.number != 0) /* admitted, and then no memory to keep what had not left */
+            unlink_call(channel, call);
+        pthread_mutex_unlock(&channel->link->out);
         call_free(call);
         return telex_channel_ended(channel, r);
     }
@@ -201,22 +250,16 @@ static void hand_over(telex_channel *channel, telex_message *to, const telex_mes
     telex_memory_release(before);
 }
 
-/* Takes the first finished call that is asked for out of the list. -ENOENT: there is none to wait for; -EAGAIN: none has finished. */
+/* Takes the finished call that is asked for, or the first, out of the lists. -ENOENT: there is none to wait for; -EAGAIN: none has finished. */
 static int fetch_finished(telex_channel *channel, uint64_t number, struct channel_call **ret_call)
 {
-    int r = -ENOENT;
-    struct channel_call **finished = NULL;
-    for (struct channel_call **at = &channel->calls; *at != NULL; at = &(*at)->next) {
-        if (number != 0 && (*at)->number != number)
-            continue;
-        r = -EAGAIN;
-        if ((*at)->result != -EAGAIN)
-            finished = at; /* the list is newest first: the last found is the oldest */
-    }
-    if (finished == NULL)
-        return r;
-    *ret_call = *finished;
-    *finished = (*finished)->next;
+    struct channel_call *call = number != 0 ? find(channel, number) : first_of(&channel->calls.finished);
+    if (call == NULL)
+        return number == 0 && channel->calls.numbers.count > 0 ? -EAGAIN : -ENOENT;
+    if (call->result == -EAGAIN)
+        return -EAGAIN;
+    unlink_call(channel, call);
+    *ret_call = call;
     return 0;
 }
 
@@ -261,13 +304,14 @@ static int finish(telex_channel *channel, uint64_t number, telex_message *ret_re
     return r == -ETIMEDOUT ? telex_say(r, "no reply came by the deadline") : r;
 }
 
-static int cancel(telex_channel *channel, uint64_t number)
+/* Gives the call up and tells the peer. Whether there was one. */
+static bool give_up(telex_channel *channel, uint64_t number)
 {
     struct telex_link *link = channel->link;
     pthread_mutex_lock(&link->out);
-    struct channel_call **at = find(channel, number), *call = *at;
+    struct channel_call *call = find(channel, number);
     if (call != NULL) {
-        *at = call->next;
+        unlink_call(channel, call);
         if (by_order(channel) && call->result == -EAGAIN)
             channel->discard++; /* its reply will come, and must not be taken for another's */
         else if (call->result == -EAGAIN)
@@ -275,7 +319,12 @@ static int cancel(telex_channel *channel, uint64_t number)
         call_free(call);
     }
     pthread_mutex_unlock(&link->out);
-    return call != NULL ? 0 : telex_say(-ENOENT, "request %llu is not outstanding", (unsigned long long)number);
+    return call != NULL;
+}
+
+static int cancel(telex_channel *channel, uint64_t number)
+{
+    return give_up(channel, number) ? 0 : telex_say(-ENOENT, "request %llu is not outstanding", (unsigned long long)number);
 }
 
 int telex_call(telex_channel *channel, telex_message *request, telex_message *ret_reply, telex_time deadline)
@@ -287,9 +336,8 @@ int telex_call(telex_channel *channel, telex_message *request, telex_message *re
     if (r == 0) {
         uint64_t number = request->number;
         r = finish(channel, number, ret_reply, deadline);
-        if (r == -EAGAIN || r == -ETIMEDOUT || r == -EINTR || r == -EMFILE) {
-            cancel(channel, number);
-        }
+        if (r < 0)
+            give_up(channel, number); /* unless it failed by the peer's word, and is gone already */
     }
     return telex_channel_leave(channel, CHANNEL_SEND, r);
 }
@@ -316,24 +364,20 @@ int telex_call_cancel(telex_channel *channel, uint64_t number)
 
 int telex_channel_add_request(telex_channel *channel, const telex_message *message)
 {
+    /* Relaxed: raised by this thread only. */
+    if (atomic_load_explicit(&channel->request_count, memory_order_relaxed) >= REQUESTS_MOST)
+        return telex_say(-EPROTO, "the peer has %d requests here that are not answered yet; no more are kept", REQUESTS_MOST);
     struct channel_request *request = reuse(&channel->spare_request, sizeof *request);
     if (request == NULL)
         return telex_say(-ENOMEM, "no memory for a request");
     pthread_mutex_lock(&channel->link->out);
-    *request = (struct channel_request){.next = channel->requests, .number = message->number, .lane = message->lane};
-    channel->requests = request;
+    *request = (struct channel_request){.numbered.number = message->number};
+    telex_numbers_add(&channel->request_numbers, &request->numbered);
+    telex_list_append(&channel->requests, &request->node);
     /* Relaxed, here and below: see telex_channel_holds_back. */
     atomic_fetch_add_explicit(&channel->request_count, 1, memory_order_relaxed);
     pthread_mutex_unlock(&channel->link->out);
     return 0;
-}
-
-static struct channel_request **find_request(telex_channel *channel, uint64_t number)
-{
-    struct channel_request **at = &channel->requests;
-    while (*at != NULL && (*at)->number != number)
-        at = &(*at)->next;
-    return at;
 }
 
 static int not_outstanding(uint64_t number)
@@ -344,7 +388,7 @@ static int not_outstanding(uint64_t number)
 static bool has_request(telex_channel *channel, uint64_t number)
 {
     pthread_mutex_lock(&channel->link->out);
-    bool has = *find_request(channel, number) != NULL;
+    bool has = find_request(channel, number) != NULL;
     pthread_mutex_unlock(&channel->link->out);
     return has;
 }
@@ -352,9 +396,10 @@ static bool has_request(telex_channel *channel, uint64_t number)
 static void request_done(telex_channel *channel, uint64_t number)
 {
     pthread_mutex_lock(&channel->link->out);
-    struct channel_request **at = find_request(channel, number), *request = *at;
+    struct channel_request *request = find_request(channel, number);
     if (request != NULL) {
-        *at = request->next;
+        telex_numbers_remove(&channel->request_numbers, &request->numbered);
+        telex_list_remove(&request->node);
         give_back(&channel->spare_request, request);
         atomic_fetch_sub_explicit(&channel->request_count, 1, memory_order_relaxed);
     }
@@ -403,7 +448,13 @@ int telex_fail(telex_channel *channel, const telex_message *request, unsigned fa
     } else {
         pthread_mutex_lock(&link->out);
         r = link->ops->tell(link, TELEX_ARRIVAL_FAIL, request->number, failure, sentence);
+        bool flooded = r == -EPROTO && link->out_end == 0;
         pthread_mutex_unlock(&link->out);
+        if (flooded) { /* it asks and asks, and does not read the answers */
+            pthread_mutex_lock(&link->in);
+            telex_link_break(link, r);
+            pthread_mutex_unlock(&link->in);
+        }
         if (r == 0)
             request_done(channel, request->number);
     }
@@ -416,7 +467,7 @@ int telex_cancelled(telex_channel *channel, const telex_message *request)
         return telex_channel_foreign(channel);
     telex_channel_look(channel); /* the cancellation may lie unread */
     pthread_mutex_lock(&channel->link->out);
-    const struct channel_request *at = *find_request(channel, request->number);
+    const struct channel_request *at = find_request(channel, request->number);
     int r = at == NULL ? -ENOENT : at->cancelled;
     pthread_mutex_unlock(&channel->link->out);
     return r;

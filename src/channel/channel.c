@@ -21,7 +21,8 @@ int telex_channel_new(struct telex_link *link, const struct telex_settings *sett
     channel->link = link;
     channel->generation = telex_generation();
     channel->full = settings->full;
-    channel->inbox_last = &channel->inbox;
+    telex_inbox_init(&channel->inbox);
+    telex_channel_calls_init(channel);
     atomic_init(&channel->watch.epoll, -1);
     channel->watch.bell = -1;
     atomic_init(&channel->baton, -1);
@@ -46,7 +47,7 @@ void telex_channel_free(telex_channel *channel)
     telex_channel_unwatch(channel);
     for (int direction = 0; direction < CHANNEL_DIRECTIONS; direction++)
         telex_shut(atomic_load(&channel->bell[direction]));
-    telex_channel_inbox_free(channel);
+    telex_inbox_deinit(&channel->inbox);
     telex_channel_calls_free(channel);
     channel->link->ops->free(channel->link);
     free(channel);

@@ -14,30 +14,31 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/list.h"
+#include "base/numbers.h"
+#include "channel/inbox.h"
 #include "channel/waiter.h"
 #include "medium/medium.h"
 #include "wire/wire.h"
 
 enum channel_direction { CHANNEL_SEND = 0, CHANNEL_RECEIVE = 1, CHANNEL_DIRECTIONS = 2 };
 
-struct channel_entry { /* a message that arrived while nobody received */
-    struct channel_entry *next;
-    telex_message message; /* owns its memory */
-    uint64_t cost;
-};
-
 struct channel_call { /* a request of ours that has no reply yet, or whose reply was not fetched yet */
-    struct channel_call *next;
-    uint64_t number;
+    struct telex_node node;         /* in calls.waiting or calls.finished */
+    struct telex_numbered numbered; /* number 0: not in the lists yet */
     int result; /* -EAGAIN: none yet; 0: reply; else the failure */
     telex_message reply;
     char *sentence;
 };
 
+struct channel_calls {
+    struct telex_numbers numbers;
+    struct telex_node waiting, finished; /* in order */
+};
+
 struct channel_request { /* a request of the peer that was taken and not answered */
-    struct channel_request *next;
-    uint64_t number;
-    uint8_t lane;
+    struct telex_numbered numbered;
+    struct telex_node node;
     bool cancelled;
 };
 
@@ -59,15 +60,15 @@ struct telex_channel {
     _Atomic(pthread_t) user_thread[CHANNEL_DIRECTIONS]; /* who last used the direction; 0: nobody yet */
 
     /* ---- link->in ---- */
-    struct channel_entry *inbox, **inbox_last;
-    uint64_t inbox_bytes;
+    struct telex_inbox inbox;
     unsigned seen_news;
     uint64_t received, received_bytes, late; /* replies are counted under both locks */
 
     /* ---- link->out ---- */
     uint64_t discard; /* lines: replies that will come to calls nobody waits for any more */
-    struct channel_call *calls;
-    struct channel_request *requests;
+    struct channel_calls calls;
+    struct telex_numbers request_numbers;
+    struct telex_node requests;
     void *_Atomic spare_call, *_Atomic spare_request; /* see call.c */
     struct telex_memory *_Atomic spare_reply;
     _Atomic unsigned request_count; /* written under out; read under in, to hold back the next line while one is unanswered */
@@ -104,7 +105,6 @@ int telex_channel_pump(telex_channel *channel);  /* moves all that has arrived i
 int telex_channel_pump_reply(telex_channel *channel); /* the same, but stops with 1 after a reply: the look for more would be a system call in vain */
 void telex_channel_look(telex_channel *channel); /* no lock: pumps, unless somebody else is at it; any thread, in no direction */
 void telex_channel_discard(telex_channel *channel); /* the same, throwing messages away */
-void telex_channel_inbox_free(telex_channel *channel);
 bool telex_channel_may_pump(const telex_channel *channel);
 bool telex_channel_holds_back(const telex_channel *channel); /* lines: a request is unanswered, the next must wait */
 
@@ -116,7 +116,9 @@ bool telex_channel_expects_line(telex_channel *channel);                        
 void telex_channel_on_fail(telex_channel *channel, const struct telex_arrival *arrival);
 void telex_channel_on_cancel(telex_channel *channel, uint64_t number);
 int telex_channel_add_request(telex_channel *channel, const telex_message *message); /* takes `out` */
+void telex_channel_calls_init(telex_channel *channel);
 void telex_channel_calls_free(telex_channel *channel);
+void telex_channel_add_call(telex_channel *channel, struct channel_call *call, uint64_t number); /* [out] */
 void telex_channel_set_message(telex_message *to, telex_message *from); /* moves, releasing what `to` held */
 
 /* send.c */

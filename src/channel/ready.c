@@ -24,7 +24,7 @@ void telex_channel_settle(telex_channel *channel)
     bool holds_back = telex_channel_holds_back(channel);
     bool reads = !holds_back && telex_channel_may_pump(channel);
     int events = link->ops->arm(link, reads ? TELEX_ARM_IN | TELEX_ARM_OUT : TELEX_ARM_OUT);
-    bool ready = events < 0 || (channel->inbox != NULL && !holds_back);
+    bool ready = events < 0 || (telex_inbox_first(&channel->inbox) != NULL && !holds_back);
     if (events < 0)
         events = link->ops->arm(link, TELEX_ARM_OUT);
     if (!reads)

@@ -11,74 +11,27 @@
 #include "channel/channel.h"
 #include "os/fork.h"
 
+enum {
+    OTHERS_MOST = 1024,     /* arrivals in one call that are not for the program: a flood of them must not hold it past its deadline */
+    DESCRIPTORS_MOST = 256, /* in the inbox: then nobody reads on but who receives */
+};
+
 /* ---- the inbox ---- */
-
-/* Takes over the message; borrowed bytes are copied. */
-static int inbox_add(telex_channel *channel, struct telex_arrival *arrival)
-{
-    telex_message *message = &arrival->message;
-    struct channel_entry *entry = malloc(sizeof *entry);
-    struct telex_memory *memory = message->memory;
-    if (entry != NULL && memory == NULL) {
-        memory = telex_memory_new(message->length);
-        if (memory != NULL && message->length > 0)
-            memcpy(memory->bytes, message->data, message->length);
-    }
-    if (entry == NULL || memory == NULL) {
-        free(entry);
-        telex_memory_release(message->memory);
-        return telex_say(-ENOMEM, "no memory for a message of %zu bytes that arrived", message->length);
-    }
-    message->memory = memory;
-    message->data = memory->bytes;
-    *entry = (struct channel_entry){.message = *message, .cost = arrival->cost};
-    *channel->inbox_last = entry;
-    channel->inbox_last = &entry->next;
-    channel->inbox_bytes += message->length + sizeof *entry;
-    return 0;
-}
-
-static void inbox_remove(telex_channel *channel, struct channel_entry **at)
-{
-    struct channel_entry *entry = *at;
-    *at = entry->next;
-    if (channel->inbox_last == &entry->next)
-        channel->inbox_last = at;
-    channel->inbox_bytes -= entry->message.length + sizeof *entry;
-    free(entry);
-}
-
-void telex_channel_inbox_free(telex_channel *channel)
-{
-    while (channel->inbox != NULL) {
-        telex_memory_release(channel->inbox->message.memory);
-        inbox_remove(channel, &channel->inbox);
-    }
-}
-
-static struct channel_entry **inbox_find(telex_channel *channel, uint64_t number)
-{
-    struct channel_entry **at = &channel->inbox;
-    while (*at != NULL && (*at)->message.number != number)
-        at = &(*at)->next;
-    return at;
-}
 
 /* A message that is no longer in the inbox, or never was, counts as taken. */
 void telex_channel_take(telex_channel *channel, const telex_message *message, uint64_t cost)
 {
     struct telex_link *link = channel->link;
-    struct channel_entry *oldest = channel->inbox;
-    while (oldest != NULL && oldest->message.lane != message->lane)
-        oldest = oldest->next;
-    link->waiting = oldest != NULL ? oldest->message.number : 0;
+    link->waiting = telex_inbox_oldest(&channel->inbox, message->lane);
     link->ops->take(link, message, cost);
 }
 
 bool telex_channel_may_pump(const telex_channel *channel)
 {
-    /* A wire with control frames bounds the inbox by credit; else whoever waits must not read on for ever. */
-    return (channel->link->wire->can & TELEX_CAN_GREET) || channel->inbox_bytes < channel->link->window;
+    /* A wire with control frames bounds the bytes in the inbox by credit; else whoever waits must not read on for ever. Nothing else bounds descriptors. */
+    if (channel->inbox.descriptors >= DESCRIPTORS_MOST)
+        return false;
+    return (channel->link->wire->can & TELEX_CAN_GREET) || channel->inbox.bytes < channel->link->window;
 }
 
 bool telex_channel_holds_back(const telex_channel *channel)
@@ -89,32 +42,45 @@ bool telex_channel_holds_back(const telex_channel *channel)
 
 /* ---- where arrivals go ---- */
 
+/* Takes an entry out; afterwards a sender that could not read on for a full inbox may. */
+static void remove_entry(telex_channel *channel, struct inbox_entry *entry, telex_message *ret_message, uint64_t *ret_cost)
+{
+    bool could = telex_channel_may_pump(channel);
+    telex_inbox_remove(&channel->inbox, entry, ret_message, ret_cost);
+    if (!could && telex_channel_may_pump(channel))
+        telex_channel_wake(channel, CHANNEL_SEND);
+}
+
 static void on_withdraw(telex_channel *channel, uint64_t number)
 {
     struct telex_link *link = channel->link;
-    struct channel_entry **at = inbox_find(channel, number);
-    if (*at == NULL) { /* receive has returned it */
+    struct inbox_entry *entry = telex_inbox_find(&channel->inbox, number);
+    if (entry == NULL) { /* receive has returned it */
         link->ops->decide(link, number, TELEX_TAKEN, 0);
         return;
     }
-    uint64_t cost = (*at)->cost;
-    telex_memory_release((*at)->message.memory);
-    inbox_remove(channel, at);
+    telex_message message;
+    uint64_t cost;
+    remove_entry(channel, entry, &message, &cost);
+    telex_memory_release(message.memory);
     link->ops->decide(link, number, TELEX_WITHDRAWN, cost);
 }
 
 /* A cancelled request that nobody has taken yet need not reach the program: it counts as taken. */
 static void on_cancel(telex_channel *channel, uint64_t number)
 {
-    struct channel_entry **at = inbox_find(channel, number);
-    if (*at == NULL) {
+    struct inbox_entry *entry = telex_inbox_find(&channel->inbox, number);
+    if (entry == NULL) {
         telex_channel_on_cancel(channel, number);
         return;
     }
-    struct channel_entry entry = **at;
-    inbox_remove(channel, at);
-    telex_channel_take(channel, &entry.message, entry.cost);
-    telex_memory_release(entry.message.memory);
+    if (!(entry->message.flags & TELEX_IS_CALL))
+        return; /* no request, so there is nothing to cancel */
+    telex_message message;
+    uint64_t cost;
+    remove_entry(channel, entry, &message, &cost);
+    telex_channel_take(channel, &message, cost);
+    telex_memory_release(message.memory);
 }
 
 static int check_text(const telex_message *message)
@@ -165,15 +131,16 @@ static int pump(telex_channel *channel, bool until_reply)
 {
     int r = -EAGAIN;
     bool grown = false;
-    while (telex_channel_may_pump(channel)) {
+    for (unsigned others = 0; others < OTHERS_MOST && telex_channel_may_pump(channel);) {
         struct telex_arrival arrival;
         r = fetch(channel, &arrival);
-        if (r == FETCHED_MESSAGE && inbox_add(channel, &arrival) == 0)
+        if (r == FETCHED_MESSAGE && telex_inbox_add(&channel->inbox, &arrival) == 0)
             grown = true;
         else if (r == FETCHED_MESSAGE)
             r = telex_link_break(channel->link, -ENOMEM);
         if (r < 0 || (until_reply && r == FETCHED_REPLY))
             break;
+        others += r != FETCHED_MESSAGE;
     }
     telex_channel_spread_news(channel);
     bool news = grown || (r < 0 && r != -EAGAIN);
@@ -210,8 +177,9 @@ void telex_channel_look(telex_channel *channel)
 
 void telex_channel_discard(telex_channel *channel)
 {
-    telex_channel_inbox_free(channel);
-    for (struct telex_arrival arrival;;) {
+    telex_inbox_empty(&channel->inbox);
+    struct telex_arrival arrival;
+    for (unsigned others = 0; others < OTHERS_MOST; others++) {
         int r = fetch(channel, &arrival);
         if (r < 0)
             break;
@@ -258,11 +226,13 @@ static int hand_over(telex_message *to, const telex_message *from)
 static int deliver(telex_channel *channel, const telex_message *message, uint64_t cost, telex_message *ret_message)
 {
     struct telex_link *link = channel->link;
-    int r = hand_over(ret_message, message);
-    if (r == 0 && (message->flags & TELEX_IS_CALL))
-        r = telex_channel_add_request(channel, message);
-    if (r < 0)
+    int r = message->flags & TELEX_IS_CALL ? telex_channel_add_request(channel, message) : 0;
+    if (r == 0)
+        r = hand_over(ret_message, message);
+    if (r < 0) {
+        telex_memory_release(message->memory);
         return telex_link_break(link, r);
+    }
     telex_channel_take(channel, ret_message, cost);
     channel->received++;
     channel->received_bytes += message->length;
@@ -271,43 +241,46 @@ static int deliver(telex_channel *channel, const telex_message *message, uint64_
 
 static int from_inbox(telex_channel *channel, telex_message *ret_message)
 {
-    struct channel_entry entry = *channel->inbox;
-    inbox_remove(channel, &channel->inbox);
-    return deliver(channel, &entry.message, entry.cost, ret_message);
+    telex_message message;
+    uint64_t cost;
+    remove_entry(channel, telex_inbox_first(&channel->inbox), &message, &cost);
+    return deliver(channel, &message, cost, ret_message);
 }
 
 /* A synchronous message may only be taken once all bytes at hand were decoded: a withdrawal may be among them. */
 static int sync_from_inbox(telex_channel *channel, telex_message *ret_message)
 {
-    int r = telex_channel_pump(channel);
-    if (channel->inbox != NULL)
-        return from_inbox(channel, ret_message);
-    return r;
+    int r = pump(channel, false);
+    if (r > 0) /* more is at hand */
+        return -EAGAIN;
+    return telex_inbox_first(&channel->inbox) != NULL ? from_inbox(channel, ret_message) : r;
 }
 
 static int receive_locked(telex_channel *channel, telex_message *ret_message)
 {
     if (telex_channel_holds_back(channel))
         return -EAGAIN;
-    if (channel->inbox != NULL)
-        return channel->inbox->message.flags & TELEX_IS_SYNC ? sync_from_inbox(channel, ret_message)
-                                                             : from_inbox(channel, ret_message);
-    for (;;) {
+    const struct inbox_entry *first = telex_inbox_first(&channel->inbox);
+    if (first != NULL)
+        return first->message.flags & TELEX_IS_SYNC ? sync_from_inbox(channel, ret_message) : from_inbox(channel, ret_message);
+    for (unsigned others = 0; others < OTHERS_MOST;) {
         struct telex_arrival arrival;
         int r = fetch(channel, &arrival);
         if (r < 0)
             return r;
+        others++;
         if (r != FETCHED_MESSAGE)
             continue;
         if (!(arrival.message.flags & TELEX_IS_SYNC))
             return deliver(channel, &arrival.message, arrival.cost, ret_message);
-        r = inbox_add(channel, &arrival);
+        r = telex_inbox_add(&channel->inbox, &arrival);
         if (r < 0)
             return telex_link_break(channel->link, r);
         r = sync_from_inbox(channel, ret_message);
         if (r != -EAGAIN)
             return r;
     }
+    return -EAGAIN;
 }
 
 static int try_receive(telex_channel *channel, void *ret_message)
@@ -379,7 +352,7 @@ int telex_process(telex_channel *channel)
     pthread_mutex_lock(&link->out);
     link->ops->push(link);
     pthread_mutex_unlock(&link->out);
-    bool more = channel->inbox != NULL;
+    bool more = telex_inbox_first(&channel->inbox) != NULL;
     if (!more)
         link->ops->report(link);
     pthread_mutex_unlock(&link->in);

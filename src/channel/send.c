@@ -82,11 +82,8 @@ static int put_once(telex_channel *channel, struct putting *putting)
     struct telex_link *link = channel->link;
     pthread_mutex_lock(&link->out);
     int r = link->ops->put(link, putting->message, putting->how);
-    if (r >= 0 && putting->call != NULL) {
-        putting->call->number = putting->message->number;
-        putting->call->next = channel->calls;
-        channel->calls = putting->call;
-    }
+    if (r >= 0 && putting->call != NULL)
+        telex_channel_add_call(channel, putting->call, putting->message->number);
     bool look = link->thirsty && channel->since_read >= READ_EVERY;
     channel->since_read = look ? 0 : channel->since_read + putting->message->length + TELEX_WIRE_HEADER;
     pthread_mutex_unlock(&link->out);

@@ -190,6 +190,9 @@ struct telex_memory {
 /* Fresh heap memory for `length` bytes, NULL when out of memory. */
 struct telex_memory *telex_memory_new(size_t length);
 
+/* The same without room for more: for what only waits. */
+struct telex_memory *telex_memory_fitting(size_t length);
+
 /* Whether another message of `length` bytes may be put into it: the medium does not want it back, and nothing else is in it. */
 bool telex_memory_reusable(const struct telex_memory *memory, size_t length);
 

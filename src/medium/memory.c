@@ -18,7 +18,11 @@ static void release_heap(struct telex_memory *memory)
 
 struct telex_memory *telex_memory_new(size_t length)
 {
-    size_t capacity = length < SMALLEST ? SMALLEST : length;
+    return telex_memory_fitting(length < SMALLEST ? SMALLEST : length);
+}
+
+struct telex_memory *telex_memory_fitting(size_t capacity)
+{
     struct telex_memory *memory = malloc(sizeof *memory + capacity);
     if (memory == NULL)
         return NULL;
