@@ -22,17 +22,20 @@ void telex_channel_settle(telex_channel *channel)
     pthread_mutex_lock(&link->in);
     pthread_mutex_lock(&link->out);
     bool holds_back = telex_channel_holds_back(channel);
-    bool reads = !holds_back && telex_channel_may_pump(channel);
+    /* What still arrives at a channel that closes is thrown away, at the latest at its closer's next look: there is no hurry. */
+    bool reads = !holds_back && !channel->closing && telex_channel_may_pump(channel);
     int events = link->ops->arm(link, reads ? TELEX_ARM_IN | TELEX_ARM_OUT : TELEX_ARM_OUT);
-    bool ready = events < 0 || (telex_inbox_first(&channel->inbox) != NULL && !holds_back);
+    bool ready = events < 0 || (telex_inbox_first(&channel->inbox) != NULL && !holds_back && !channel->closing);
     if (events < 0)
         events = link->ops->arm(link, TELEX_ARM_OUT);
-    if (!reads)
+    if (!reads && !channel->closing)
         events &= ~POLLIN;
     int epoll = watch->epoll;
     if (epoll >= 0 && (uint32_t)events != watch->events) {
+        /* A hang-up shows whatever is watched for: who waits for nothing must not be there at all. */
+        int change = events == 0 ? EPOLL_CTL_DEL : watch->events == 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD;
         struct epoll_event event = {.events = (uint32_t)events, .data.ptr = watch->tag};
-        epoll_ctl(epoll, EPOLL_CTL_MOD, link->ops->descriptor(link), &event);
+        epoll_ctl(epoll, change, link->ops->descriptor(link), &event);
         watch->events = (uint32_t)events;
     }
     bool changed = epoll >= 0 && ready != watch->ready;

@@ -57,15 +57,68 @@ static void not_ready(struct server_channel *at)
     pthread_mutex_unlock(&at->server->ready_lock);
 }
 
+/* ---- how many there are ---- */
+
+static struct server_user *user_of(const telex_server *server, int64_t uid)
+{
+    struct telex_numbered *found = telex_numbers_find(&server->users, (uint64_t)uid);
+    return found != NULL ? TELEX_OF(found, struct server_user, numbered) : NULL;
+}
+
+/* 0 or -ENOMEM. */
+static int count_in(struct server_channel *at)
+{
+    telex_server *server = at->server;
+    int64_t uid = at->channel->peer.uid;
+    if (server->options.per_user > 0 && uid >= 0) {
+        at->user = user_of(server, uid);
+        if (at->user == NULL) {
+            at->user = calloc(1, sizeof *at->user);
+            if (at->user == NULL)
+                return -ENOMEM;
+            at->user->numbered.number = (uint64_t)uid;
+            telex_numbers_add(&server->users, &at->user->numbered);
+        }
+        at->user->channels++;
+    }
+    server->open_count++;
+    return 0;
+}
+
+static void count_out(struct server_channel *at)
+{
+    at->server->open_count--;
+    struct server_user *user = at->user;
+    at->user = NULL;
+    if (user == NULL || --user->channels > 0)
+        return;
+    telex_numbers_remove(&at->server->users, &user->numbered);
+    free(user);
+}
+
 /* ---- the end of a channel ---- */
+
+static void link_in(struct server_channel **list, struct server_channel *at)
+{
+    at->next = *list;
+    at->at = list;
+    if (at->next != NULL)
+        at->next->at = &at->next;
+    *list = at;
+}
+
+static void unlink_from(struct server_channel *at)
+{
+    *at->at = at->next;
+    if (at->next != NULL)
+        at->next->at = at->at;
+}
 
 static void bury(struct server_channel *at)
 {
     telex_server *server = at->server;
     server->untaken += telex_channel_untaken(at->channel);
-    *at->at = at->next;
-    if (at->next != NULL)
-        at->next->at = at->at;
+    unlink_from(at);
     telex_channel_unwatch(at->channel);
     server->closing_count--;
     at->gone = true;
@@ -105,6 +158,8 @@ static void begin_closing(struct server_channel *at, int64_t patience)
 {
     int64_t now = telex_clock();
     at->closing = true;
+    unlink_from(at);
+    link_in(&at->server->leaving, at);
     at->closing_until = patience > INT64_MAX - now ? INT64_MAX : now + patience;
     at->server->closing_count++;
     telex_channel_finish(at->channel, TELEX_BYE_CLOSED, NULL, false);
@@ -116,7 +171,7 @@ void telex_server_end(struct server_channel *at, int why, int64_t patience)
     telex_server *server = at->server;
     if (at->told_open && server->handlers.close != NULL)
         server->handlers.close(server, at->channel, why, server->user);
-    server->open_count--;
+    count_out(at);
     begin_closing(at, patience);
 }
 
@@ -180,10 +235,8 @@ static bool over_limit(const telex_server *server, const telex_channel *channel,
     }
     if (server->options.per_user == 0 || channel->peer.uid < 0)
         return false;
-    uint64_t same = 0;
-    for (const struct server_channel *at = server->channels; at != NULL; at = at->next)
-        same += !at->closing && at->channel->peer.uid == channel->peer.uid;
-    if (same < server->options.per_user)
+    const struct server_user *user = user_of(server, channel->peer.uid);
+    if (user == NULL || user->channels < server->options.per_user)
         return false;
     snprintf(sentence, size, "the server is full for user %lld: it serves %llu channels of one user at a time",
              (long long)channel->peer.uid, (unsigned long long)server->options.per_user);
@@ -204,11 +257,7 @@ static struct server_channel *add(telex_server *server, telex_channel *channel)
         free(at);
         return NULL;
     }
-    at->next = server->channels;
-    at->at = &server->channels;
-    if (at->next != NULL)
-        at->next->at = &at->next;
-    server->channels = at;
+    link_in(&server->channels, at);
     return at;
 }
 
@@ -231,10 +280,13 @@ static void welcome(telex_server *server, telex_channel *channel)
         refuse(at, TELEX_BYE_LIMIT, sentence);
         return;
     }
-    server->open_count++;
-    int r = server->handlers.open != NULL ? server->handlers.open(server, channel, server->user) : 0;
+    int r = count_in(at);
+    bool counted = r == 0;
+    if (r == 0 && server->handlers.open != NULL)
+        r = server->handlers.open(server, channel, server->user);
     if (r < 0) {
-        server->open_count--;
+        if (counted)
+            count_out(at);
         if (r == -ESHUTDOWN)
             snprintf(sentence, sizeof sentence, "the server is shutting down");
         else
@@ -299,10 +351,9 @@ int telex_server_round(telex_server *server)
         serve_channel(at);
     }
     if (server->closing_count > 0)
-        for (struct server_channel *at = server->channels, *next; at != NULL; at = next) {
+        for (struct server_channel *at = server->leaving, *next; at != NULL; at = next) {
             next = at->next;
-            if (at->closing)
-                step_closing(at);
+            step_closing(at);
         }
     empty_graveyard(server);
     if (done > 0 || server->closing_count > 0 || server->loop.timer_at != INT64_MAX)

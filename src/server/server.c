@@ -161,7 +161,7 @@ int telex_server_send_all(telex_server *server, const telex_message *message, in
         return foreign();
     int count = 0;
     for (struct server_channel *at = server->channels; at != NULL; at = at->next) {
-        if (at->closing || at->dropped != 0 || !at->told_open || (match != NULL && !match(at->channel, user)))
+        if (at->dropped != 0 || !at->told_open || (match != NULL && !match(at->channel, user)))
             continue;
         telex_message copy = *message;
         copy.memory = NULL; /* it stays the caller's */
@@ -211,16 +211,16 @@ int telex_server_close(telex_server *server, telex_time deadline)
     int64_t now = telex_clock(), patience = deadline > now ? deadline - now : 0;
     for (struct server_channel *at = server->channels, *next; at != NULL; at = next) {
         next = at->next;
-        if (!at->closing)
-            telex_server_end(at, -ESHUTDOWN, patience);
+        telex_server_end(at, -ESHUTDOWN, patience);
     }
     wait_for_goodbyes(server, deadline);
-    for (struct server_channel *at = server->channels; at != NULL; at = at->next)
+    for (struct server_channel *at = server->leaving; at != NULL; at = at->next)
         at->closing_until = 0;
     telex_server_round(server); /* whoever did not finish is buried now */
     telex_server_round(server);
     uint64_t untaken = server->untaken;
     telex_release(&server->scratch);
+    telex_numbers_deinit(&server->users);
     telex_loop_deinit(&server->loop);
     pthread_mutex_destroy(&server->ready_lock);
     free(server);

@@ -19,9 +19,15 @@ struct server_channel { /* found through telex_channel.server */
     bool is_ready;                     /* [ready_lock] */
     telex_server *server;
     telex_channel *channel;
+    struct server_user *user;          /* NULL: the medium does not know it */
     bool closing, gone, told_open;
     int dropped;                       /* 0, or what its close handler is to get */
     int64_t closing_until;
+};
+
+struct server_user {
+    struct telex_numbered numbered; /* uid */
+    uint64_t channels;              /* open ones */
 };
 
 struct server_listener {
@@ -39,7 +45,9 @@ struct telex_server {
     struct telex_loop loop;
     struct telex_waiter waiter;
     struct server_listener *listeners;
-    struct server_channel *channels;
+    struct server_channel *channels;   /* open */
+    struct server_channel *leaving;    /* closing */
+    struct telex_numbers users;        /* struct server_user of each uid that has channels */
     struct server_channel *graveyard;  /* freed once no event of this round can name them */
     size_t open_count, closing_count;
     uint64_t untaken;                  /* of channels that ended before all was known taken, while closing the server */

@@ -65,7 +65,7 @@ static int write_direct(struct telex_stream *stream, const telex_message *messag
     size_t data = head + message->length, length = data + stream->link.wire->tail_length;
     memcpy(bytes + data, stream->link.wire->tail, stream->link.wire->tail_length);
     if (stream->controls && reports_are_due(stream))
-        length += telex_stream_reports(stream, bytes + length, sizeof bytes - length, false);
+        length += telex_stream_reports(stream, bytes + length, sizeof bytes - length, false, &(bool){false});
     struct iovec part = {bytes, length};
     ssize_t written = stream->bytes->ops->write(stream->bytes, &part, 1, NULL, 0);
     if (written == -EAGAIN) {

@@ -88,18 +88,23 @@ static size_t report_credit(struct telex_stream *stream, uint8_t *to, bool force
     return stream->link.wire->head(&frame, to);
 }
 
-size_t telex_stream_reports(struct telex_stream *stream, uint8_t *to, size_t room, bool force)
+size_t telex_stream_reports(struct telex_stream *stream, uint8_t *to, size_t room, bool force, bool *ret_all)
 {
     size_t length = 0;
-    if (room < TELEX_WIRE_HEAD)
+    *ret_all = room >= TELEX_WIRE_HEAD;
+    if (!*ret_all)
         return 0;
     length += report_credit(stream, to, force);
     uint64_t total = atomic_load_explicit(&stream->taken_messages, memory_order_relaxed);
     for (struct stream_lane_in *lane = &stream->lane_in; lane != NULL; lane = following(lane)) {
         uint64_t taken = atomic_load_explicit(&lane->taken, memory_order_relaxed);
         bool last = following(lane) == NULL; /* with nothing new of any lane, the last one's frame tells the total */
-        if ((taken == lane->reported && (!last || total == stream->told_taken)) || room - length < TELEX_WIRE_HEAD)
+        if (taken == lane->reported && (!last || total == stream->told_taken))
             continue;
+        if (room - length < TELEX_WIRE_HEAD) {
+            *ret_all = false;
+            break;
+        }
         lane->reported = taken;
         stream->told_taken = total;
         struct telex_frame frame = {

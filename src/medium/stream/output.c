@@ -253,12 +253,15 @@ static enum staged stage_lane(struct telex_stream *stream, struct stream_lane_ou
     return STAGED_SOME;
 }
 
-static bool stage_bye(struct telex_stream *stream)
+static void stage_bye(struct telex_stream *stream)
 {
     if (!stream->finishing || stream->bye_written || !stream->controls || staging_room(stream) < 2 * TELEX_WIRE_CONTROL)
-        return false;
+        return;
+    bool all;
     stream->staging_end +=
-        telex_stream_reports(stream, stream->staging + stream->staging_end, staging_room(stream) - TELEX_WIRE_CONTROL, true);
+        telex_stream_reports(stream, stream->staging + stream->staging_end, staging_room(stream) - TELEX_WIRE_CONTROL, true, &all);
+    if (!all)
+        return; /* the rest once this is written */
     struct telex_frame frame = {
         .kind = TELEX_FRAME_BYE,
         .code = stream->bye_code,
@@ -268,7 +271,6 @@ static bool stage_bye(struct telex_stream *stream)
     };
     stream->staging_end += stream->link.wire->head(&frame, stream->staging + stream->staging_end);
     stream->bye_written = true;
-    return true;
 }
 
 /* Stages what may go now, until the buffer is full, a long piece follows it, or nothing is left. */
@@ -281,8 +283,9 @@ static void stage(struct telex_stream *stream)
     for (;;) {
         stage_owed(stream);
         if (stream->report_due && stream->owed == NULL) { /* an outcome always precedes the count that covers its number */
-            stream->report_due = false;
-            stream->staging_end += telex_stream_reports(stream, stream->staging + stream->staging_end, staging_room(stream), true);
+            bool all;
+            stream->staging_end += telex_stream_reports(stream, stream->staging + stream->staging_end, staging_room(stream), true, &all);
+            stream->report_due = !all; /* the rest once this is written */
         }
         enum staged staged = STAGED_NONE;
         struct stream_lane_out *start = stream->turn, *lane = start;

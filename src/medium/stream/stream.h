@@ -157,7 +157,7 @@ void telex_stream_withdraw_assembly(struct telex_stream *stream, struct stream_a
 
 /* control.c */
 int telex_stream_control(struct telex_stream *stream, const struct telex_frame *frame, struct telex_arrival *ret_arrival); /* [in] 1: arrival */
-size_t telex_stream_reports(struct telex_stream *stream, uint8_t *to, size_t room, bool force); /* [out] TAKEN and CREDIT that are due */
+size_t telex_stream_reports(struct telex_stream *stream, uint8_t *to, size_t room, bool force, bool *ret_all); /* [out] TAKEN and CREDIT that are due; all of them? */
 bool telex_stream_unreported(struct telex_stream *stream);            /* [out] */
 void telex_stream_untell(struct telex_stream *stream);                /* [out] the reports just made were not written: make them again */
 void telex_stream_take(struct telex_link *link, const telex_message *message, uint64_t cost);
