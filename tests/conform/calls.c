@@ -74,6 +74,69 @@ static void answer_tightly(struct talk *talk)
     assert_gives(telex_flush(talk->channel, SECONDS(10)), 0, talk->channel);
 }
 
+static void notices_then_answer(struct talk *talk)
+{
+    telex_message request, notice = telex_binary(pattern(1, 4000), 4000), reply = telex_text("reply");
+    take_request(talk, memset(&request, 0, sizeof request));
+    notice.lane = 7;
+    int r;
+    while ((r = telex_send(talk->channel, &notice, 0, TELEX_NOW)) == 0)
+        ;
+    assert_gives(r, -EAGAIN, talk->channel);
+    assert_gives(telex_reply(talk->channel, &request, &reply, 0, SECONDS(10)), 0, talk->channel);
+    telex_release(&request);
+    talk_hear_moving(talk, 'x');
+}
+
+/* The caller takes nothing else, and its window and the other's queue are full: the reply comes all the same. */
+static void replies_pass_what_waits(void **state, const char *options)
+{
+    struct talk talk;
+    talk_begin(&talk, *state, options, notices_then_answer);
+    telex_message request = telex_text("?"), reply = {0};
+    assert_gives(telex_call(talk.channel, &request, &reply, SECONDS(10)), 0, talk.channel);
+    expect_reply(&reply, "reply");
+    talk_say(&talk, 'x');
+    telex_release(&reply);
+    talk_end(&talk);
+}
+
+static void a_reply_passes_full_windows(void **state)
+{
+    replies_pass_what_waits(state, "window=128KiB&buffer=64KiB");
+}
+
+static void a_reply_passes_a_full_queue(void **state)
+{
+    replies_pass_what_waits(state, "queue=1");
+}
+
+static void say_then_answer_at_once(struct talk *talk)
+{
+    telex_message request = {0}, first = telex_text("first"), reply = telex_text("reply");
+    take_request(talk, &request);
+    assert_gives(telex_send(talk->channel, &first, 0, SECONDS(5)), 0, talk->channel);
+    assert_gives(telex_reply(talk->channel, &request, &reply, TELEX_SYNC, SECONDS(10)), 0, talk->channel);
+    assert_int_equal(telex_outcome(talk->channel, first.number), TELEX_OFFERED);
+    assert_int_equal(telex_outcome(talk->channel, reply.number), TELEX_TAKEN);
+    telex_release(&request);
+    talk_hear_moving(talk, 'x');
+}
+
+/* A rendezvous of a reply ends though an older message of its lane waits untaken. */
+static void a_synchronous_reply_overtakes(void **state)
+{
+    struct talk talk;
+    talk_begin(&talk, *state, "", say_then_answer_at_once);
+    telex_message request = telex_text("?"), reply = {0};
+    assert_gives(telex_call(talk.channel, &request, &reply, SECONDS(10)), 0, talk.channel);
+    expect_reply(&reply, "reply");
+    talk_say(&talk, 'x');
+    expect_text(&talk, "first");
+    telex_release(&reply);
+    talk_end(&talk);
+}
+
 /* In the smallest window the longest frame fits once and almost twice: what was taken must be told before the next would not fit. */
 static void the_smallest_window(void **state)
 {
@@ -423,6 +486,9 @@ static void the_answering_side_dies(void **state)
 static const struct conform_case cases[] = {
     {"one_by_one", one_by_one, ON_MESSAGES, ANY_MEDIUM, 40},
     {"several_outstanding", several_outstanding, ON_TELEX, ANY_MEDIUM, 0},
+    {"a_reply_passes_full_windows", a_reply_passes_full_windows, ON_TELEX, ANY_MEDIUM, 0},
+    {"a_reply_passes_a_full_queue", a_reply_passes_a_full_queue, ON_TELEX, ANY_MEDIUM, 0},
+    {"a_synchronous_reply_overtakes", a_synchronous_reply_overtakes, ON_TELEX, ANY_MEDIUM, 0},
     {"the_smallest_window", the_smallest_window, ON_TELEX, ANY_MEDIUM, 40},
     {"a_reply_overtakes_another_lane", a_reply_overtakes_another_lane, ON_TELEX, ANY_MEDIUM, 0},
     {"a_finish_in_vain_keeps_the_call", a_finish_in_vain_keeps_the_call, ON_TELEX, ANY_MEDIUM, 0},

@@ -336,11 +336,13 @@ class Channel:
         self.number = 0
         self.state = {}                     # number sent: (lane, "offered" | "taken" | "withdrawn" | "unknown")
         self.open = {}                      # lane: numbers that no count of taken messages has covered
-        self.sent_bytes = self.sent_messages = 0
+        self.sent_messages = 0
+        self.costly_bytes = self.costly_messages = 0  # begun, of those that cost credit: all but replies
         self.peer_taken = self.withdrawn = 0
         self.lanes = {}
         self.midway = {}                    # lane: [Message, parts, total]
         self.inbox = collections.deque()
+        self.taken_costly = 0
         self.taken = self.told_taken = self.taken_bytes = self.thrown = self.arrived_bytes = self.arrived_messages = self.midway_cost = 0
         self.calls = {}                     # number: None, Message or CallFailed
         self.cancelled = set()              # requests of the peer that it gave up
@@ -469,9 +471,13 @@ class Channel:
             return True
         content, descriptors, last = outgoing.piece()
         begins = not outgoing.begun
-        if self.sent_bytes + len(content) > self.limit_bytes or self.sent_messages + begins > self.limit_messages or not self._may_begin(outgoing):
+        costs = not outgoing.message.is_reply
+        if costs and (self.costly_bytes + len(content) > self.limit_bytes or self.costly_messages + begins > self.limit_messages):
             return False
-        self.sent_bytes += len(content)
+        if not self._may_begin(outgoing):
+            return False
+        self.costly_bytes += costs * len(content)
+        self.costly_messages += costs * begins
         self.sent_messages += begins
         outgoing.advance()
         self.out.append([content, descriptors])
@@ -550,23 +556,24 @@ class Channel:
         self.ended = True
 
     def _on_data(self, frame):
-        self.arrived_bytes += frame.size
-        self.arrived_messages += frame.first
+        cost = 0 if frame.flags & REPLY else frame.size
+        self.arrived_bytes += cost
+        self.arrived_messages += frame.first and cost > 0
         if self.arrived_bytes > self.granted_bytes or self.arrived_messages > self.granted_messages:
             raise ProtocolError("more than the credit allows")
         if frame.first:
             message = self._begin(frame)
         else:
             message = self._continue(frame)
-        message.cost += frame.size
+        message.cost += cost
         if frame.flags & MORE:
-            self.midway_cost += frame.size
+            self.midway_cost += cost
             self._grant()
             return
         if frame.lane in self.midway:
             _message, parts, _total = self.midway.pop(frame.lane)
             message.data = b"".join(parts)
-            self.midway_cost -= message.cost - frame.size
+            self.midway_cost -= message.cost - cost
         self._arrived(message)
 
     def _begin(self, frame):
@@ -652,7 +659,7 @@ class Channel:
     def _throw_away(self, message):
         self.lanes[message.lane].waiting.discard(message.number)
         self.taken_bytes += message.cost
-        self.thrown += 1
+        self.thrown += not message.is_reply
         self._control(encode_control(OUTCOME, message.number, struct.pack("<I", 2)))
         self._grant()
 
@@ -661,7 +668,7 @@ class Channel:
         if code not in (1, 2):
             raise ProtocolError(f"outcome {code}")
         lane, state = self.state.get(frame.number, (0, ""))
-        if state == "unknown":
+        if state == "unknown" or (state == "offered" and code == 1):
             self.state[frame.number] = (lane, "taken" if code == 1 else "withdrawn")
             self.withdrawn += code == 2
 
@@ -696,6 +703,7 @@ class Channel:
         lane.waiting.discard(message.number)
         lane.taken = max(lane.taken, message.number)
         self.taken += 1
+        self.taken_costly += not message.is_reply
         self.taken_bytes += message.cost
         self._grant()
         if message.is_sync or self.bye:
@@ -704,7 +712,7 @@ class Channel:
     def _grant(self):
         """Tells the credit when half of the window has come together, or the peer could be stuck."""
         limit_bytes = self.taken_bytes + self.ours.window + self.midway_cost
-        limit_messages = ANY if self.queue == ANY else self.taken + self.thrown + self.queue
+        limit_messages = ANY if self.queue == ANY else self.taken_costly + self.thrown + self.queue
         little = self.granted_bytes - self.arrived_bytes < LONGEST_FRAME and limit_bytes > self.granted_bytes
         if limit_bytes - self.granted_bytes >= self.ours.window // 2 or little or limit_messages != self.granted_messages:
             self.granted_bytes = max(self.granted_bytes, limit_bytes)

@@ -27,12 +27,14 @@ static struct telex_frame frame_of(const telex_message *message, const struct te
     };
 }
 
-static bool is_full(const struct telex_stream *stream)
+/* Replies have a bound of their own: they must not wait behind messages that wait for a program that waits for the reply. */
+static bool is_full(const struct telex_stream *stream, bool reply)
 {
-    if (stream->queued_bytes >= stream->buffer || stream->queued_messages * sizeof(struct stream_parcel) >= stream->buffer)
+    uint64_t bytes = reply ? stream->queued_reply_bytes : stream->queued_bytes - stream->queued_reply_bytes;
+    uint64_t messages = reply ? stream->queued_replies : stream->queued_messages - stream->queued_replies;
+    if (bytes >= stream->buffer || messages * sizeof(struct stream_parcel) >= stream->buffer)
         return true;
-    return stream->queue != UINT64_MAX &&
-           stream->admitted_messages - stream->peer_taken - stream->withdrawn >= stream->queue;
+    return !reply && stream->queue != UINT64_MAX && stream->costly_messages + stream->unbegun >= stream->limit_messages;
 }
 
 /* Whether a message of one small frame can be written at once, with nothing before it. */
@@ -40,8 +42,9 @@ static bool goes_direct(const struct telex_stream *stream, const telex_message *
 {
     return !(how->flags & TELEX_MORE) && message->length <= STREAM_COALESCE && message->descriptor_count == 0 &&
            telex_stream_idle(stream) && stream->admitted && !stream->finishing &&
-           (!stream->controls || (stream->sent_bytes + TELEX_WIRE_HEAD + message->length <= stream->limit_bytes &&
-                                  stream->sent_messages < stream->limit_messages));
+           (!stream->controls || how->request != 0 ||
+            (stream->costly_bytes + TELEX_WIRE_HEAD + message->length <= stream->limit_bytes &&
+             stream->costly_messages < stream->limit_messages));
 }
 
 /* Who sleeps before its next message would tell what was taken by a write of its own: better with this one. Else every now and then will do. */
@@ -74,7 +77,9 @@ static int write_direct(struct telex_stream *stream, const telex_message *messag
     }
     if (written < 0)
         return telex_stream_write_failed(stream, written);
-    stream->sent_bytes += data;
+    bool costs = stream_costs(frame->flags);
+    stream->costly_bytes += costs ? data : 0;
+    stream->costly_messages += costs;
     stream->sent_messages++;
     if ((size_t)written == length)
         return 0;
@@ -141,8 +146,10 @@ static int enqueue(struct telex_stream *stream, telex_message *message, const st
     }
     *lane->last = parcel;
     lane->last = &parcel->next;
-    stream->queued_messages++;
+    telex_stream_count_queued(stream, parcel, 1);
     stream->queued_bytes += parcel->length;
+    if (how->request != 0)
+        stream->queued_reply_bytes += parcel->length;
     *ret_parcel = parcel;
     return 0;
 }
@@ -165,9 +172,10 @@ int telex_stream_put(struct telex_link *link, telex_message *message, const stru
     struct telex_stream *stream = stream_of(link);
     if (link->out_end != 0)
         return link->out_end;
-    if (is_full(stream)) {
+    bool reply = how->request != 0;
+    if (is_full(stream, reply)) {
         telex_stream_push(link);
-        if (link->out_end != 0 || is_full(stream))
+        if (link->out_end != 0 || is_full(stream, reply))
             return link->out_end != 0 ? link->out_end : -EAGAIN;
     }
 
@@ -183,7 +191,7 @@ int telex_stream_put(struct telex_link *link, telex_message *message, const stru
         return r;
     message->number = stream->number = number;
     telex_stream_remember(stream, number, message->lane, TELEX_OFFERED);
-    link->thirsty = stream->controls && (stream->limit_bytes - stream->sent_bytes < stream->link.window / 2 || parcel != NULL);
+    link->thirsty = stream->controls && (stream->limit_bytes - stream->costly_bytes < stream->link.window / 2 || parcel != NULL);
     admitted(stream, message, parcel != NULL && parcel->memory != NULL && parcel->memory == message->memory);
     if (parcel == NULL)
         return 0;

@@ -154,13 +154,14 @@ void telex_stream_credit(struct telex_stream *stream)
         return;
     uint64_t bytes = stream->taken_bytes + stream->link.window + stream->assembling_cost;
     uint64_t taken = atomic_load_explicit(&stream->taken_messages, memory_order_relaxed);
-    uint64_t messages = stream->queue == UINT64_MAX ? UINT64_MAX : taken + stream->withdrawn_arrivals + stream->queue;
+    uint64_t given_back = stream->taken_costly + stream->withdrawn_arrivals;
+    uint64_t messages = stream->queue == UINT64_MAX ? UINT64_MAX : given_back + stream->queue;
     /* Relaxed: numbers that only grow, read under [out]; a late reader tells a smaller limit, and is asked again. */
     if (bytes > atomic_load_explicit(&stream->credit_bytes, memory_order_relaxed))
         atomic_store_explicit(&stream->credit_bytes, bytes, memory_order_relaxed);
     atomic_store_explicit(&stream->credit_messages, messages, memory_order_relaxed);
     /* Where messages are counted, the peer may wait for the last of these to be told: nothing at hand is left to take. */
-    bool drained = taken + stream->withdrawn_arrivals == stream->arrived_messages;
+    bool drained = given_back == stream->arrived_messages;
     bool many = stream->queue != UINT64_MAX && messages != stream->asked_messages &&
                 (drained || messages - stream->asked_messages > stream->queue / 2);
     if (bytes < stream->asked_bytes + telling_distance(stream) && !many)
@@ -185,6 +186,7 @@ void telex_stream_take(struct telex_link *link, const telex_message *message, ui
     if (!stream->controls)
         return;
     stream->taken_bytes += cost;
+    stream->taken_costly += !(message->flags & TELEX_IS_REPLY);
     uint64_t taken = atomic_load_explicit(&stream->taken_messages, memory_order_relaxed) + 1;
     atomic_store_explicit(&stream->taken_messages, taken, memory_order_relaxed);
     struct stream_lane_in *lane = telex_stream_lane_in(stream, message->lane); /* made when the message arrived */
@@ -314,8 +316,12 @@ static bool withdraw_midway(struct telex_stream *stream, uint64_t number)
         if ((*at)->message.number != number)
             continue;
         uint64_t cost = (*at)->cost;
+        bool reply = ((*at)->message.flags & TELEX_IS_REPLY) != 0;
         telex_stream_withdraw_assembly(stream, at);
-        telex_stream_decide(&stream->link, number, TELEX_WITHDRAWN, cost);
+        if (reply) /* it cost nothing */
+            telex_stream_answer(stream, number, TELEX_WITHDRAWN);
+        else
+            telex_stream_decide(&stream->link, number, TELEX_WITHDRAWN, cost);
         return true;
     }
     return false;

@@ -213,10 +213,15 @@ static int check_first(struct telex_stream *stream, const struct telex_frame *fr
     return 0;
 }
 
+static uint64_t cost_of(const struct telex_frame *frame)
+{
+    return stream_costs(frame->flags) ? frame->head + frame->body : 0;
+}
+
 /* Counts a frame against the credit that the peer has. */
 static int check_credit(struct telex_stream *stream, const struct telex_frame *frame)
 {
-    if (!stream->controls)
+    if (!stream->controls || !stream_costs(frame->flags))
         return 0;
     stream->arrived_bytes += frame->head + frame->body;
     stream->arrived_messages += frame->first;
@@ -255,7 +260,7 @@ static int lend(struct telex_stream *stream, const struct telex_frame *frame, st
     arrival->message = message_of(frame);
     arrival->message.data = stream->input + stream->input_at + frame->head;
     arrival->message.length = frame->body;
-    arrival->cost = frame->head + frame->body;
+    arrival->cost = cost_of(frame);
     if (frame->descriptors > 0) {
         struct telex_memory *memory = telex_memory_new(frame->body);
         if (memory == NULL || give_held(stream, memory, frame->descriptors) < 0) {
@@ -360,8 +365,8 @@ static int on_data(struct telex_stream *stream, const struct telex_frame *frame,
         r = check_piece(stream, assembly, frame);
     if (r < 0)
         return r;
-    assembly->cost += frame->head + frame->body;
-    stream->assembling_cost += frame->head + frame->body;
+    assembly->cost += cost_of(frame);
+    stream->assembling_cost += cost_of(frame);
     stream->filling = assembly;
     stream->piece_left = frame->body;
     stream->piece_last = !more;

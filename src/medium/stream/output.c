@@ -50,6 +50,14 @@ void telex_stream_parcel_free(struct stream_parcel *parcel)
     free(parcel);
 }
 
+void telex_stream_count_queued(struct telex_stream *stream, const struct stream_parcel *parcel, int by)
+{
+    bool costs = stream_costs(parcel->frame.flags);
+    stream->queued_messages += by;
+    stream->queued_replies += costs ? 0 : by;
+    stream->unbegun += costs && !parcel->begun ? by : 0;
+}
+
 /* Takes the parcel at *at out of its lane's queue and frees it; what was not begun no longer counts as waiting. */
 void telex_stream_unqueue(struct telex_stream *stream, struct stream_lane_out *lane, struct stream_parcel **at)
 {
@@ -57,8 +65,10 @@ void telex_stream_unqueue(struct telex_stream *stream, struct stream_lane_out *l
     *at = parcel->next;
     if (lane->last == &parcel->next)
         lane->last = at;
-    stream->queued_messages--;
+    telex_stream_count_queued(stream, parcel, -1);
     stream->queued_bytes -= parcel->length - parcel->sent;
+    if (!stream_costs(parcel->frame.flags))
+        stream->queued_reply_bytes -= parcel->length - parcel->sent;
     if (parcel->begun && parcel->length > TELEX_WIRE_PIECE)
         stream->begun_total -= parcel->length;
     if (stream->borrowed == parcel)
@@ -171,8 +181,9 @@ static size_t piece_head(struct telex_stream *stream, struct stream_parcel *parc
         frame.flags |= TELEX_WIRE_EXTENSION;
     size_t head = stream->link.wire->head(&frame, to);
     *ret_piece = piece;
-    if (stream->controls && (stream->sent_bytes + cost + head + piece > stream->limit_bytes ||
-                             (frame.first && stream->sent_messages >= stream->limit_messages)))
+    if (stream->controls && stream_costs(frame.flags) &&
+        (stream->costly_bytes + cost + head + piece > stream->limit_bytes ||
+         (frame.first && stream->costly_messages >= stream->limit_messages)))
         return 0;
     return head;
 }
@@ -180,15 +191,19 @@ static size_t piece_head(struct telex_stream *stream, struct stream_parcel *parc
 /* The piece with this head is going out now: everything that counts bytes and messages learns it. */
 static void piece_begins(struct telex_stream *stream, struct stream_parcel *parcel, size_t head, size_t piece)
 {
-    stream->sent_bytes += head + piece;
+    bool costs = stream_costs(parcel->frame.flags);
+    stream->costly_bytes += costs ? head + piece : 0;
     if (!parcel->begun) {
         stream->sent_messages++;
+        stream->costly_messages += costs;
+        stream->unbegun -= costs;
         if (parcel->length > TELEX_WIRE_PIECE)
             stream->begun_total += parcel->length;
     }
     parcel->begun = true;
     parcel->sent += piece;
     stream->queued_bytes -= piece;
+    stream->queued_reply_bytes -= costs ? 0 : piece;
 }
 
 /* Ends a parcel whose last byte was staged or written. */

@@ -91,6 +91,18 @@ int telex_stream_withdraw(struct telex_link *link, uint64_t number)
     return TELEX_UNKNOWN;
 }
 
+void telex_stream_answer(struct telex_stream *stream, uint64_t number, int outcome)
+{
+    struct telex_link *link = &stream->link;
+    pthread_mutex_lock(&link->out);
+    struct telex_frame frame = {.kind = TELEX_FRAME_OUTCOME, .number = number, .code = (uint32_t)outcome};
+    int r = telex_stream_owe(stream, &frame);
+    telex_stream_push(link);
+    pthread_mutex_unlock(&link->out);
+    if (r < 0)
+        telex_link_break(link, r); /* an answer that is lost would leave the peer in doubt for ever */
+}
+
 void telex_stream_decide(struct telex_link *link, uint64_t number, int outcome, uint64_t cost)
 {
     struct telex_stream *stream = stream_of(link);
@@ -99,11 +111,5 @@ void telex_stream_decide(struct telex_link *link, uint64_t number, int outcome, 
         stream->withdrawn_arrivals++;
         telex_stream_credit(stream);
     }
-    pthread_mutex_lock(&link->out);
-    struct telex_frame frame = {.kind = TELEX_FRAME_OUTCOME, .number = number, .code = (uint32_t)outcome};
-    int r = telex_stream_owe(stream, &frame);
-    telex_stream_push(link);
-    pthread_mutex_unlock(&link->out);
-    if (r < 0)
-        telex_link_break(link, r); /* an answer that is lost would leave the peer in doubt for ever */
+    telex_stream_answer(stream, number, outcome);
 }

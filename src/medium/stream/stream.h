@@ -93,10 +93,11 @@ struct telex_stream {
     bool piece_last;           /* the message ends with this piece */
     uint64_t assembling_total; /* lengths of all messages being assembled: at most link.max */
     uint64_t assembling_cost;  /* bytes of their frames so far */
-    uint64_t arrived_bytes;    /* cumulative, of data frames */
-    uint64_t arrived_messages;
+    uint64_t arrived_bytes;    /* cumulative, of data frames that cost credit */
+    uint64_t arrived_messages; /* that cost credit */
     uint64_t arrived_number;   /* lines, raw: messages are numbered here */
-    uint64_t taken_bytes;
+    uint64_t taken_bytes;      /* of what cost credit */
+    uint64_t taken_costly;     /* messages that cost credit */
     uint64_t asked_bytes, asked_messages, asked_taken; /* when the out side was last asked to tell them */
     uint64_t withdrawn_arrivals; /* arrived whole, never taken: they gave their room back */
     unsigned held_count;
@@ -126,10 +127,13 @@ struct telex_stream {
     unsigned owed_count;
     struct stream_parcel *borrowed;     /* lies in the program's memory */
     uint64_t queued_messages, queued_bytes;
+    uint64_t queued_replies, queued_reply_bytes; /* of these */
+    uint64_t unbegun;          /* of those queued that cost credit, not begun */
     uint64_t begun_total;      /* lengths of long messages that are midway: at most link.max */
     uint64_t number;           /* the last number given */
     uint64_t limit_bytes, limit_messages; /* the peer's credit, cumulative */
-    uint64_t sent_bytes, sent_messages;   /* of data frames begun, cumulative */
+    uint64_t sent_messages;    /* begun, cumulative */
+    uint64_t costly_bytes, costly_messages; /* of these, what cost credit */
     uint64_t told_bytes, told_messages;   /* the credit last told to the peer */
     uint64_t told_taken;                  /* the count of taken messages last told to the peer */
     uint64_t admitted_messages, admitted_bytes, peer_taken, withdrawn, dropped;
@@ -140,6 +144,15 @@ struct telex_stream {
 static inline struct telex_stream *stream_of(struct telex_link *link)
 {
     return (struct telex_stream *)link;
+}
+
+/*
+ * Whether a message with these wire flags costs credit. Replies do not: their call waits for them and takes them at once, whatever else
+ * waits there untaken, or a reply could wait for the program that waits for the reply.
+ */
+static inline bool stream_costs(unsigned flags)
+{
+    return !(flags & TELEX_WIRE_REPLY);
 }
 
 /* link.c */
@@ -179,6 +192,7 @@ int telex_stream_stage_rest(struct telex_stream *stream, const uint8_t *bytes, s
 bool telex_stream_waits_for_medium(struct telex_stream *stream);      /* there is something that poll's POLLOUT would let go on */
 bool telex_stream_idle(const struct telex_stream *stream);            /* nothing at all waits to be written */
 void telex_stream_parcel_free(struct stream_parcel *parcel);
+void telex_stream_count_queued(struct telex_stream *stream, const struct stream_parcel *parcel, int by); /* 1: it is queued now; -1: no more */
 void telex_stream_unqueue(struct telex_stream *stream, struct stream_lane_out *lane, struct stream_parcel **at);
 struct stream_lane_out *telex_stream_lane_out(struct telex_stream *stream, unsigned lane);
 void telex_stream_output_free(struct telex_stream *stream);
@@ -190,6 +204,7 @@ bool telex_stream_abandon(struct telex_stream *stream, uint64_t number); /* [out
 int telex_stream_withdraw(struct telex_link *link, uint64_t number);
 int telex_stream_outcome(struct telex_link *link, uint64_t number);
 void telex_stream_decide(struct telex_link *link, uint64_t number, int outcome, uint64_t cost);
+void telex_stream_answer(struct telex_stream *stream, uint64_t number, int outcome); /* [in] sends the outcome */
 
 /* port.c; `medium->driver` is the struct telex_bytes_medium */
 int telex_stream_dial(const struct telex_medium *medium, const struct telex_address *address, int64_t deadline, struct telex_link **ret_link);
