@@ -91,12 +91,21 @@ static void count_until_end(struct talk *talk)
     assert_int_equal(write(talk->out, &count, 1), 1);
 }
 
+/* It has stopped when this returns, not some time later. */
+static void stop(pid_t process)
+{
+    int status;
+    kill(process, SIGSTOP);
+    assert_int_equal(waitpid(process, &status, WUNTRACED), process);
+    assert_true(WIFSTOPPED(status));
+}
+
 /* A stopped peer cannot say: UNKNOWN. Once it goes on the outcome is TAKEN or WITHDRAWN, and what it received agrees. */
 static void unknown_becomes_known(void **state)
 {
     struct talk talk;
     talk_begin(&talk, *state, "", count_until_end);
-    kill(talk.peer, SIGSTOP);
+    stop(talk.peer);
     uint64_t number;
     assert_gives(send_sync(&talk, 0, 100, MILLISECONDS(40), &number), -ETIMEDOUT, talk.channel);
     assert_int_equal(telex_outcome(talk.channel, number), TELEX_UNKNOWN);
@@ -120,7 +129,7 @@ static void withdrawn_midway(void **state)
 {
     struct talk talk;
     talk_begin(&talk, *state, "", count_until_end);
-    kill(talk.peer, SIGSTOP);
+    stop(talk.peer);
     uint64_t number;
     assert_gives(send_sync(&talk, 0, 10000000, MILLISECONDS(40), &number), -ETIMEDOUT, talk.channel);
     assert_int_equal(telex_outcome(talk.channel, number), TELEX_WITHDRAWN);
@@ -185,8 +194,8 @@ static void races(void **state)
 
 static void die_without_receiving(struct talk *talk)
 {
-    (void)talk;
-    nap(50);
+    struct pollfd arrived = {.fd = telex_fd(talk->channel), .events = POLLIN};
+    poll(&arrived, 1, 10000); /* so that the message has left its sender */
     _exit(0);
 }
 

@@ -311,7 +311,8 @@ static void third_threads_are_turned_away(void **state)
     talk_begin(&talk, *state, "", third_threads_are_turned_away_peer);
     pthread_t thread;
     assert_good(pthread_create(&thread, NULL, receive_until_interrupted, talk.channel));
-    nap(50);
+    while (telex_process(talk.channel) != -EBUSY) /* until the other thread is at it */
+        nap(1);
     telex_message message = {0};
     assert_gives(telex_receive(talk.channel, &message, SECONDS(5)), -EBUSY, talk.channel);
     assert_gives(telex_process(talk.channel), -EBUSY, talk.channel);

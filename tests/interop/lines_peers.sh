@@ -224,9 +224,14 @@ foreigner_listens() {
     esac
     peer=$started
     case $1 in
-    *-unix) until_true test -S "$work/foreign" ;;
+    *-unix) until_true unix_listening "$work/foreign" ;;
     *) until_true listening_at "$port" ;;
     esac
+}
+
+# Bound and listening: a path is there as soon as it is bound.
+unix_listening() {
+    awk -v path="$1" '$4 == "00010000" && $8 == path { found = 1 } END { exit !found }' /proc/net/unix
 }
 
 # Looks without connecting: the foreigner accepts but once.
@@ -273,7 +278,7 @@ received_in_part() {
 # The foreigner answers each line with another one.
 called() {
     start peer socat "UNIX-LISTEN:$work/foreign,fork" 'EXEC:sed -u y/abc/xyz/'
-    until_true test -S "$work/foreign" || return 1
+    until_true unix_listening "$work/foreign" || return 1
     for _ in 1 2 3; do
         equal "$("$TELEX" call "unix://$work/foreign?wire=lines" 'abc abc')" 'xyz xyz' || return 1
     done
@@ -282,7 +287,7 @@ called() {
 # It never answers: the call ends at its deadline.
 called_in_vain() {
     start peer socat "UNIX-LISTEN:$work/foreign" 'SYSTEM:cat >/dev/null'
-    until_true test -S "$work/foreign" || return 1
+    until_true unix_listening "$work/foreign" || return 1
     "$TELEX" call --deadline 300ms "unix://$work/foreign?wire=lines" anybody >/dev/null 2>&1
     equal $? 3
 }

@@ -82,6 +82,10 @@ soon() {
     done
 }
 
+unix_listening() { # PATH: somebody listens there, and not only has bound it
+    awk -v path="$1" '$4 == "00010000" && $8 == path { found = 1 } END { exit !found }' /proc/net/unix
+}
+
 ended() { # PID: it has, whether or not anybody waited for it
     ! grep -q '^State:[[:space:]]*[^Z]' "/proc/$1/status" 2>/dev/null
 }

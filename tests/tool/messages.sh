@@ -87,7 +87,7 @@ timeout 20 "$TELEX" listen --deadline 200ms "$address" >"$work/listen.out" 2>"$w
 status=$?
 check listen_deadline "nobody comes: deadline" all 'same 3 $status' 'silent listen.out'
 start quiet listen --quiet "$address"
-soon '[ -S "$work/listen" ]'
+soon 'unix_listening "$work/listen"'
 run send send "$address" x
 finish "$pid"
 check quiet "--quiet says nothing on stderr" all 'same 0 $status' 'silent quiet.err' 'same x "$(cat "$work/quiet.out")"'
@@ -238,14 +238,14 @@ for line in lines:
 END
 timeout 20 python3 "$work/peer.py" "$work/python" &
 python=$!
-soon '[ -S "$work/python" ]'
+soon 'unix_listening "$work/python"'
 run call call "unix://$work/python?wire=lines" 'ten lines of any language'
 wait $python
 check lines_python "a script of ten lines answers calls" all 'same 0 $status' 'same "TEN LINES OF ANY LANGUAGE" "$(cat "$work/call.out")"'
 
 printf 'raw bytes' | timeout 10 nc -lN -U "$work/nc" >"$work/nc.out" &
 nc=$!
-soon '[ -S "$work/nc" ]'
+soon 'unix_listening "$work/nc"'
 printf 'as they come' | timeout 10 "$TELEX" talk --binary "unix://$work/nc?wire=raw" >"$work/talk.out" 2>"$work/talk.err"
 wait $nc
 check raw "wire=raw and a program that knows nothing of messages" all 'same "raw bytes" "$(cat "$work/talk.out")"'
