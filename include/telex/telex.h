@@ -196,7 +196,8 @@ int telex_receive(telex_channel *channel, telex_message *ret_message, telex_time
 int telex_receive_many(telex_channel *channel, telex_message *ret_messages, unsigned count, telex_time deadline);
 
 /*
- * Asks and waits for the one reply; sending. It may run while another thread receives. Errors as of telex_send() and:
+ * Asks and waits for the one reply; sending. It may run while another thread receives. The reply needs no room here: it passes whatever
+ * waits to be received, but on its own lane it comes after what was sent before it. Errors as of telex_send() and:
  *   -ETIMEDOUT, -EAGAIN, -EINTR   no reply by the deadline; the request is cancelled, a late reply is dropped and never given to another call.
  *   -ENOSYS       the peer has no handler for calls.       -EREMOTEIO   its handler failed.
  *   -EDQUOT       it is at a limit.      -EACCES  it refused.      -ECANCELED  it gave up the request.

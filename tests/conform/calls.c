@@ -119,6 +119,7 @@ static void say_then_answer_at_once(struct talk *talk)
     assert_gives(telex_reply(talk->channel, &request, &reply, TELEX_SYNC, SECONDS(10)), 0, talk->channel);
     assert_int_equal(telex_outcome(talk->channel, first.number), TELEX_OFFERED);
     assert_int_equal(telex_outcome(talk->channel, reply.number), TELEX_TAKEN);
+    talk_say(talk, 'o');
     telex_release(&request);
     talk_hear_moving(talk, 'x');
 }
@@ -131,6 +132,7 @@ static void a_synchronous_reply_overtakes(void **state)
     telex_message request = telex_text("?"), reply = {0};
     assert_gives(telex_call(talk.channel, &request, &reply, SECONDS(10)), 0, talk.channel);
     expect_reply(&reply, "reply");
+    talk_hear_moving(&talk, 'o');
     talk_say(&talk, 'x');
     expect_text(&talk, "first");
     telex_release(&reply);

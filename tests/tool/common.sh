@@ -99,7 +99,7 @@ finish() {
 }
 
 same() { # EXPECTED GOT
-    [ "$1" = "$2" ] || { echo "expected '$1', got '$2'"; false; }
+    [ "$1" = "${2-}" ] || { echo "expected '$1', got '${2-}'"; false; }
 }
 
 says() { # FILE TEXT: the file has the text

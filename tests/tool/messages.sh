@@ -167,6 +167,7 @@ exec 3>&-
 check receive_killed "the peer is killed: failure" all 'same 1 $status' 'says receive.err "telex: "'
 
 start_speaker --sync
+: >"$work/talk.out" # it is looked at before the talk has made it
 (seq 1 50; sleep 0.5) | timeout 20 "$TELEX" talk --sync --deadline 1500ms "unix://$work/speaker" >"$work/talk.out" 2>"$work/talk.err" &
 talker=$!
 seq 51 100 >&3
