@@ -181,6 +181,14 @@ exec 3>&-
 wait "$speaker"
 check talk_ends "it ends with 0 when the peer closes" same 0 $?
 
+# ---- system calls ----
+
+start_ready traced 1 listen "unix://$work/traced"
+strace -f -e trace=sendto,sendmsg,write,writev -o "$work/trace" "$TELEX" send "unix://$work/traced" lone
+check one_call "a lone message leaves in one system call: besides it only the greeting and the goodbye" \
+    same 3 "$(grep -cE '(sendto|sendmsg)\(' "$work/trace")"
+finish "$pid"
+
 # ---- foreign peers ----
 
 start_ready lines 2 listen "unix://$work/lines.socket?wire=lines" 'tcp://127.0.0.1:0?wire=lines'

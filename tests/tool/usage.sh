@@ -70,4 +70,6 @@ wait "$pid"
 check after_dashes "what follows -- is no option" all 'same 0 $status' 'same "-n
 --help" "$(cat "$work/listen.out")"'
 
+check man_pages "the manual pages are well formed" same "" "$(mandoc -T lint -W warning "$SOURCE/man/telex.1" "$SOURCE/man/telex.3" 2>/dev/null)"
+
 done_testing
