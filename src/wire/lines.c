@@ -27,7 +27,7 @@ static int give_piece(struct telex_decoder *decoder, const uint8_t *bytes, size_
     if (frame->body == 0)
         return -EAGAIN;
     frame->flags |= TELEX_WIRE_MORE;
-    decoder->midway = true;
+    decoder->midway = decoder->begun = true;
     return 0;
 }
 

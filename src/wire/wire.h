@@ -78,7 +78,7 @@ struct telex_decoder {
     uint32_t assembling[8]; /* telex: a bit for each lane whose message has begun but not ended; the driver clears it on a withdrawal */
     size_t scanned;         /* lines: bytes already searched for a newline */
     bool midway;            /* lines: a piece of an unfinished line was given out */
-    bool begun;             /* lines: the first line is over */
+    bool begun;             /* lines: something was given out: what comes is no greeting */
 };
 
 enum telex_wire_can {

@@ -22,7 +22,12 @@ static bool next(struct reader *reader, struct telex_frame *ret_frame)
         uint8_t *copy = fuzz_copy(reader->bytes + reader->at, there);
         int r = telex_wire_lines.decode(&reader->decoder, copy, there, there == reader->room, ret_frame);
         free(copy);
-        require(r == 0 || r == -EAGAIN);
+        bool greeting = reader->at == 0 && there >= 8 && memcmp(reader->bytes, "telex\r\n\x1a", 8) == 0;
+        require(r == 0 || r == -EAGAIN || (r == -EPROTO && greeting));
+        if (r == -EPROTO) {
+            reader->at = reader->length; /* nothing follows */
+            return false;
+        }
         if (r == 0) {
             require(ret_frame->body + ret_frame->tail <= there && ret_frame->head == 0);
             reader->at += ret_frame->body + ret_frame->tail;

@@ -178,6 +178,25 @@ static void written(void **state)
     assert_string_equal(wire->tail, "\n");
 }
 
+/* Only at the very beginning: later, even where a long line is cut, it is text like other text. */
+static void greetings_are_refused(void **state)
+{
+    (void)state;
+    static const char greeting[] = "telex\r\n\x1a";
+    struct telex_decoder decoder = {0};
+    struct telex_frame frame;
+    assert_int_equal(telex_wire_lines.decode(&decoder, (const uint8_t *)greeting, 8, false, &frame), -EPROTO);
+    assert_non_null(strstr(telex_said(), "wire=telex"));
+    decoder = (struct telex_decoder){0};
+    assert_int_equal(telex_wire_lines.decode(&decoder, (const uint8_t *)"hello\n", 6, false, &frame), 0);
+    assert_int_equal(telex_wire_lines.decode(&decoder, (const uint8_t *)greeting, 8, false, &frame), 0);
+    assert_int_equal(frame.body, 5);
+    decoder = (struct telex_decoder){0};
+    assert_int_equal(telex_wire_lines.decode(&decoder, (const uint8_t *)"long", 4, true, &frame), 0);
+    assert_int_equal(telex_wire_lines.decode(&decoder, (const uint8_t *)greeting, 8, false, &frame), 0);
+    assert_int_equal(frame.body, 5);
+}
+
 static const struct testing_case cases[] = {
     TESTING_CASE(lines),
     TESTING_CASE(one_after_another),
@@ -186,6 +205,7 @@ static const struct testing_case cases[] = {
     TESTING_CASE(empty_last_piece),
     TESTING_CASE(check),
     TESTING_CASE(written),
+    TESTING_CASE(greetings_are_refused),
 };
 
 int main(int argc, char **argv)
