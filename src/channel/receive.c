@@ -127,6 +127,16 @@ static int fetch(telex_channel *channel, struct telex_arrival *arrival)
     return FETCHED_MESSAGE;
 }
 
+/* Whether whole frames lie read in the link, where no descriptor shows them. */
+static bool lies_unread(telex_channel *channel)
+{
+    struct telex_link *link = channel->link;
+    pthread_mutex_lock(&link->out);
+    bool unread = link->ops->arm(link, TELEX_ARM_IN) < 0;
+    pthread_mutex_unlock(&link->out);
+    return unread;
+}
+
 static int pump(telex_channel *channel, bool until_reply)
 {
     int r = -EAGAIN;
@@ -144,7 +154,8 @@ static int pump(telex_channel *channel, bool until_reply)
     }
     telex_channel_spread_news(channel);
     bool news = grown || (r < 0 && r != -EAGAIN);
-    if (news) /* whoever is about to sleep must see it: see wait.c */
+    /* Whoever is about to sleep must see it: see wait.c. Who sleeps already may be polling for bytes that were read here and left undecoded. */
+    if (news || (r > 0 && lies_unread(channel)))
         telex_channel_wake(channel, CHANNEL_RECEIVE);
     if (news && telex_channel_is_watched(channel) && !channel->watch.ready && !telex_channel_holds_back(channel)) {
         channel->watch.ready = true; /* a sender that waits has read it: telex_fd must not wait for the end of that call */

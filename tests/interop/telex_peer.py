@@ -456,7 +456,8 @@ class Channel:
         self._write()
 
     def _may_begin(self, outgoing):
-        midway = sum(len(queue[0].message.data) for queue in self.queues.values() if queue and queue[0].begun and queue[0].is_long)
+        heads = [queue[0] for queue in self.queues.values() if queue and queue[0].message.is_reply == outgoing.message.is_reply]
+        midway = sum(len(head.message.data) for head in heads if head.begun and head.is_long)
         return outgoing.begun or not outgoing.is_long or midway == 0 or midway + len(outgoing.message.data) <= self.longest
 
     def _stage_lane(self, lane):
@@ -580,7 +581,8 @@ class Channel:
         length = frame.total if frame.flags & MORE else len(frame.body)
         if length > self.ours.longest or self.fixed not in (ANY, length):
             raise ProtocolError(f"a message of {length} bytes; at most {self.ours.longest}")
-        if frame.flags & MORE and self.midway and length + sum(total for _message, _parts, total in self.midway.values()) > self.ours.longest:
+        alike = sum(total for message, _parts, total in self.midway.values() if message.is_reply == bool(frame.flags & REPLY))  # replies are added up apart
+        if frame.flags & MORE and alike and length + alike > self.ours.longest:
             raise ProtocolError("too much midway at once")
         if frame.descriptors > self.ours.descriptors or frame.descriptors > len(self.descriptors):
             raise ProtocolError(f"{frame.descriptors} descriptors with a message")

@@ -130,7 +130,7 @@ static void unlink_assembly(struct telex_stream *stream, struct stream_assembly 
 {
     struct stream_assembly *assembly = *at;
     *at = assembly->next;
-    stream->assembling_total -= assembly->message.length;
+    stream->assembling_total[(assembly->message.flags & TELEX_IS_REPLY) != 0] -= assembly->message.length;
     stream->assembling_cost -= assembly->cost;
     unsigned lane = assembly->message.lane;
     stream->decoder.assembling[lane / 32] &= ~(UINT32_C(1) << (lane % 32));
@@ -280,7 +280,8 @@ static int begin_assembly(struct telex_stream *stream, const struct telex_frame 
                           struct stream_assembly **ret_assembly)
 {
     bool pieces = stream->controls && (frame->flags & TELEX_WIRE_MORE);
-    if (pieces && stream->assembling_total > 0 && stream->assembling_total + length > stream->ours.max)
+    uint64_t *total = &stream->assembling_total[(frame->flags & TELEX_WIRE_REPLY) != 0];
+    if (pieces && *total > 0 && *total + length > stream->ours.max)
         return telex_say(-EPROTO, "the peer sends long messages on several lanes at once, together over %llu bytes",
                          (unsigned long long)stream->ours.max);
     struct stream_assembly *assembly = calloc(1, sizeof *assembly);
@@ -295,7 +296,7 @@ static int begin_assembly(struct telex_stream *stream, const struct telex_frame 
     assembly->memory = memory;
     assembly->next = stream->assemblies;
     stream->assemblies = assembly;
-    stream->assembling_total += length;
+    *total += length;
     *ret_assembly = assembly;
     return 0;
 }
@@ -314,7 +315,7 @@ static int check_piece(struct telex_stream *stream, struct stream_assembly *asse
         if (grown == NULL)
             return telex_say(-ENOMEM, "no memory for a line of %llu bytes", (unsigned long long)together);
         assembly->memory = grown;
-        stream->assembling_total += together - assembly->message.length;
+        stream->assembling_total[0] += together - assembly->message.length;
         assembly->message.length = together;
         return 0;
     }

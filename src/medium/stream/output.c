@@ -70,7 +70,7 @@ void telex_stream_unqueue(struct telex_stream *stream, struct stream_lane_out *l
     if (!stream_costs(parcel->frame.flags))
         stream->queued_reply_bytes -= parcel->length - parcel->sent;
     if (parcel->begun && parcel->length > TELEX_WIRE_PIECE)
-        stream->begun_total -= parcel->length;
+        stream->begun_total[!stream_costs(parcel->frame.flags)] -= parcel->length;
     if (stream->borrowed == parcel)
         stream->borrowed = NULL;
     if (stream->passing == parcel)
@@ -158,8 +158,8 @@ static size_t next_piece(const struct telex_stream *stream, const struct stream_
 /* A message longer than a piece begins only while all that are midway fit the length agreed on: so the receiver's assembling is bounded. */
 static bool may_begin(const struct telex_stream *stream, const struct stream_parcel *parcel)
 {
-    return parcel->begun || parcel->length <= TELEX_WIRE_PIECE || stream->begun_total == 0 ||
-           stream->begun_total + parcel->length <= stream->link.max;
+    uint64_t midway = stream->begun_total[!stream_costs(parcel->frame.flags)]; /* a reply must not wait for a message that waits for credit */
+    return parcel->begun || parcel->length <= TELEX_WIRE_PIECE || midway == 0 || midway + parcel->length <= stream->link.max;
 }
 
 /*
@@ -198,7 +198,7 @@ static void piece_begins(struct telex_stream *stream, struct stream_parcel *parc
         stream->costly_messages += costs;
         stream->unbegun -= costs;
         if (parcel->length > TELEX_WIRE_PIECE)
-            stream->begun_total += parcel->length;
+            stream->begun_total[!costs] += parcel->length;
     }
     parcel->begun = true;
     parcel->sent += piece;

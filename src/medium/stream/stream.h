@@ -91,7 +91,7 @@ struct telex_stream {
     size_t piece_left;         /* bytes of the present piece (or of a skipped frame) still to come */
     size_t tail_left;          /* bytes to skip after it */
     bool piece_last;           /* the message ends with this piece */
-    uint64_t assembling_total; /* lengths of all messages being assembled: at most link.max */
+    uint64_t assembling_total[2]; /* lengths of all messages being assembled, [1]: replies; each at most link.max */
     uint64_t assembling_cost;  /* bytes of their frames so far */
     uint64_t arrived_bytes;    /* cumulative, of data frames that cost credit */
     uint64_t arrived_messages; /* that cost credit */
@@ -129,7 +129,7 @@ struct telex_stream {
     uint64_t queued_messages, queued_bytes;
     uint64_t queued_replies, queued_reply_bytes; /* of these */
     uint64_t unbegun;          /* of those queued that cost credit, not begun */
-    uint64_t begun_total;      /* lengths of long messages that are midway: at most link.max */
+    uint64_t begun_total[2];   /* lengths of long messages that are midway, [1]: replies; each at most link.max */
     uint64_t number;           /* the last number given */
     uint64_t limit_bytes, limit_messages; /* the peer's credit, cumulative */
     uint64_t sent_messages;    /* begun, cumulative */
