@@ -79,6 +79,11 @@ static int arm(telex_channel *channel, enum channel_direction direction)
     pthread_mutex_lock(&link->in);
     if (direction == CHANNEL_RECEIVE)
         link->ops->report(link);
+    /* A synchronous message that the last try left there: more than that try could decode stood behind it. */
+    if (direction == CHANNEL_RECEIVE && telex_inbox_first(&channel->inbox) != NULL && !telex_channel_holds_back(channel)) {
+        pthread_mutex_unlock(&link->in);
+        return -1;
+    }
     unsigned directions = TELEX_ARM_OUT;
     if (link->in_end == 0 && telex_channel_may_pump(channel) && !(direction == CHANNEL_RECEIVE && telex_channel_holds_back(channel)))
         directions |= TELEX_ARM_IN;

@@ -66,6 +66,40 @@ static void a_receiver_beside_a_busy_thread(void **state)
     talk_end(&talk);
 }
 
+static void answer_and_say_more(struct talk *talk)
+{
+    telex_message request = {0}, more = telex_text("m");
+    while (telex_receive(talk->channel, &request, SECONDS(20)) == 0) {
+        telex_message reply = telex_text("reply");
+        assert_gives(telex_reply(talk->channel, &request, &reply, TELEX_MORE, SECONDS(10)), 0, talk->channel);
+        assert_gives(telex_send(talk->channel, &more, 0, SECONDS(10)), 0, talk->channel);
+    }
+    telex_release(&request);
+}
+
+/* A call reads its reply, and behind it in the same bytes lies a message: the thread that sleeps in receive gets it. */
+static void behind_a_reply(void **state)
+{
+    struct talk talk;
+    talk_begin(&talk, *state, "wait=block", answer_and_say_more);
+    struct listening_thread listening = {.channel = talk.channel};
+    sem_init(&listening.got, 0, 0);
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, receive_for_ever, &listening), 0);
+    telex_message reply = {0};
+    for (unsigned i = 0; i < 50; i++) {
+        nap(2); /* so that it sleeps; the promise holds whether or not it does */
+        telex_message request = telex_text("?");
+        assert_gives(telex_call(talk.channel, &request, &reply, SECONDS(10)), 0, talk.channel);
+        sem_wait(&listening.got); /* the case's time limit is the hang guard */
+    }
+    telex_release(&reply);
+    for (; pthread_tryjoin_np(thread, NULL) != 0; nap(1))
+        telex_interrupt(talk.channel);
+    sem_destroy(&listening.got);
+    talk_end(&talk);
+}
+
 /* ---- what was taken is told ---- */
 
 static void take_three_and_go_on(struct talk *talk)
@@ -257,6 +291,7 @@ static void interrupted_before_the_close(void **state)
 
 static const struct conform_case cases[] = {
     {"a_receiver_beside_a_busy_thread", a_receiver_beside_a_busy_thread, ON_TELEX, NO_FAULTS, 90},
+    {"behind_a_reply", behind_a_reply, ON_TELEX, NO_FAULTS, 0},
     {"the_end_tells_what_was_taken", the_end_tells_what_was_taken, ON_TELEX, NO_FAULTS, 0},
     {"every_lane_is_told", every_lane_is_told, ON_TELEX, ANY_MEDIUM, 0},
     {"a_wait_sends_what_was_held", a_wait_sends_what_was_held, ON_MESSAGES, ANY_MEDIUM, 0},
