@@ -103,6 +103,7 @@ int telex_channel_leave(telex_channel *channel, enum channel_direction direction
 int telex_channel_in_ended(telex_channel *channel, int error); /* how the direction ended, as programs are told it, and said again for this thread */
 int telex_channel_pump(telex_channel *channel);  /* moves all that has arrived into inbox and calls: -EAGAIN, or how the direction ended */
 int telex_channel_pump_reply(telex_channel *channel); /* the same, but stops with 1 after a reply: the look for more would be a system call in vain */
+void telex_channel_report(telex_channel *channel); /* no lock: tells what was taken */
 void telex_channel_look(telex_channel *channel); /* no lock: pumps, unless somebody else is at it; any thread, in no direction */
 void telex_channel_discard(telex_channel *channel); /* the same, throwing messages away */
 bool telex_channel_may_pump(const telex_channel *channel);

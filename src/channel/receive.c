@@ -310,7 +310,7 @@ static int try_receive(telex_channel *channel, void *ret_message)
     return r;
 }
 
-static void report(telex_channel *channel)
+void telex_channel_report(telex_channel *channel)
 {
     pthread_mutex_lock(&channel->link->in);
     channel->link->ops->report(channel->link);
@@ -321,7 +321,7 @@ static int receive_one(telex_channel *channel, telex_message *ret_message, telex
 {
     int r = telex_channel_wait(channel, CHANNEL_RECEIVE, deadline, try_receive, ret_message);
     if (r < 0) /* also at the end: the program may do something else now, and the peer waits to hear */
-        report(channel);
+        telex_channel_report(channel);
     if (r == -ETIMEDOUT)
         telex_say(r, "no message came by the deadline");
     return r < 0 ? telex_channel_in_ended(channel, r) : r;

@@ -65,13 +65,6 @@ static int make_bell(telex_channel *channel, enum channel_direction direction)
     return bell < 0 ? -1 : bell;
 }
 
-static void report(telex_channel *channel)
-{
-    pthread_mutex_lock(&channel->link->in);
-    channel->link->ops->report(channel->link);
-    pthread_mutex_unlock(&channel->link->in);
-}
-
 /* What the sleeper must poll for; -1: there is work now. */
 static int arm(telex_channel *channel, enum channel_direction direction)
 {
@@ -150,7 +143,7 @@ static int sleep_once(telex_channel *channel, enum channel_direction direction, 
     if (!baton && !changed && atomic_load_explicit(&channel->link->blocked, memory_order_relaxed))
         telex_channel_wake(channel, direction == CHANNEL_SEND ? CHANNEL_RECEIVE : CHANNEL_SEND);
     if (!baton && direction == CHANNEL_RECEIVE)
-        report(channel);
+        telex_channel_report(channel);
     if (!changed)
         r = telex_poll(fds, count, until < deadline ? until : deadline);
     atomic_store(&channel->asleep[direction], false);
