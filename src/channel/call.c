@@ -105,9 +105,9 @@ bool telex_channel_expects_line(telex_channel *channel)
 {
     if (!by_order(channel))
         return false;
-    pthread_mutex_lock(&channel->link->out);
+    telex_lock(&channel->link->out);
     bool expected = first_of(&channel->calls.waiting) != NULL || channel->discard > 0;
-    pthread_mutex_unlock(&channel->link->out);
+    telex_unlock(&channel->link->out);
     return expected;
 }
 
@@ -146,7 +146,7 @@ void telex_channel_on_reply(telex_channel *channel, struct telex_arrival *arriva
     struct telex_link *link = channel->link;
     telex_message *reply = &arrival->message;
     telex_channel_take(channel, reply, arrival->cost); /* into the hands of its call, or dropped: done with in either case */
-    pthread_mutex_lock(&link->out);
+    telex_lock(&link->out);
     struct channel_call *call = answered(channel, reply);
     if (call == NULL || call->result != -EAGAIN) {
         channel->late++;
@@ -161,7 +161,7 @@ void telex_channel_on_reply(telex_channel *channel, struct telex_arrival *arriva
         channel->received++;
         channel->received_bytes += reply->length;
     }
-    pthread_mutex_unlock(&link->out);
+    telex_unlock(&link->out);
     link->news++;
 }
 
@@ -175,7 +175,7 @@ void telex_channel_on_fail(telex_channel *channel, const struct telex_arrival *a
         [TELEX_FAILURE_REFUSED] = -EACCES,
         [TELEX_FAILURE_CANCELLED] = -ECANCELED,
     };
-    pthread_mutex_lock(&channel->link->out);
+    telex_lock(&channel->link->out);
     struct channel_call *call = find(channel, arrival->message.request);
     if (call != NULL && call->result == -EAGAIN) {
         call_finished(channel, call);
@@ -184,7 +184,7 @@ void telex_channel_on_fail(telex_channel *channel, const struct telex_arrival *a
     } else {
         channel->late++;
     }
-    pthread_mutex_unlock(&channel->link->out);
+    telex_unlock(&channel->link->out);
     channel->link->news++;
 }
 
@@ -196,11 +196,11 @@ static struct channel_request *find_request(telex_channel *channel, uint64_t num
 
 void telex_channel_on_cancel(telex_channel *channel, uint64_t number)
 {
-    pthread_mutex_lock(&channel->link->out);
+    telex_lock(&channel->link->out);
     struct channel_request *request = find_request(channel, number);
     if (request != NULL)
         request->cancelled = true;
-    pthread_mutex_unlock(&channel->link->out);
+    telex_unlock(&channel->link->out);
 }
 
 /* ---- asking ---- */
@@ -212,9 +212,9 @@ static int start(telex_channel *channel, telex_message *request, telex_time dead
     if (r < 0)
         return r;
     if (by_order(channel)) {
-        pthread_mutex_lock(&channel->link->out);
+        telex_lock(&channel->link->out);
         bool outstanding = channel->calls.numbers.count > 0;
-        pthread_mutex_unlock(&channel->link->out);
+        telex_unlock(&channel->link->out);
         if (outstanding)
             return telex_say(-EBUSY, "wire=%s allows one call at a time, and one is outstanding", channel->link->wire->name);
     }
@@ -224,10 +224,10 @@ static int start(telex_channel *channel, telex_message *request, telex_time dead
     call->result = -EAGAIN;
     r = telex_channel_put(channel, request, &how, deadline, call);
     if (r < 0) {
-        pthread_mutex_lock(&channel->link->out);
+        telex_lock(&channel->link->out);
         if (call->numbered.number != 0) /* admitted, and then no memory to keep what had not left */
             unlink_call(channel, call);
-        pthread_mutex_unlock(&channel->link->out);
+        telex_unlock(&channel->link->out);
         call_free(call);
         return telex_channel_ended(channel, r);
     }
@@ -271,16 +271,16 @@ static int try_finish(telex_channel *channel, void *with)
     int end = 1, r = -EAGAIN; /* end: 1: more may lie unread; 0: nothing does; else how the direction ended */
     for (bool read = fetching->looked; r == -EAGAIN && end > 0; read = true) { /* look, then read and look again */
         if (read) {
-            pthread_mutex_lock(&link->in);
+            telex_lock(&link->in);
             end = telex_channel_pump_reply(channel);
-            pthread_mutex_unlock(&link->in);
+            telex_unlock(&link->in);
             end = end == -EAGAIN ? 0 : end;
         }
-        pthread_mutex_lock(&link->out);
+        telex_lock(&link->out);
         if (read && telex_link_waits(link))
             link->ops->push(link);
         r = fetch_finished(channel, fetching->number, &call);
-        pthread_mutex_unlock(&link->out);
+        telex_unlock(&link->out);
     }
     fetching->looked = true;
     if (r == -EAGAIN && end < 0)
@@ -308,7 +308,7 @@ static int finish(telex_channel *channel, uint64_t number, telex_message *ret_re
 static bool give_up(telex_channel *channel, uint64_t number)
 {
     struct telex_link *link = channel->link;
-    pthread_mutex_lock(&link->out);
+    telex_lock(&link->out);
     struct channel_call *call = find(channel, number);
     if (call != NULL) {
         unlink_call(channel, call);
@@ -318,7 +318,7 @@ static bool give_up(telex_channel *channel, uint64_t number)
             link->ops->tell(link, TELEX_ARRIVAL_CANCEL, number, 0, NULL);
         call_free(call);
     }
-    pthread_mutex_unlock(&link->out);
+    telex_unlock(&link->out);
     return call != NULL;
 }
 
@@ -370,13 +370,13 @@ int telex_channel_add_request(telex_channel *channel, const telex_message *messa
     struct channel_request *request = reuse(&channel->spare_request, sizeof *request);
     if (request == NULL)
         return telex_say(-ENOMEM, "no memory for a request");
-    pthread_mutex_lock(&channel->link->out);
+    telex_lock(&channel->link->out);
     *request = (struct channel_request){.numbered.number = message->number};
     telex_numbers_add(&channel->request_numbers, &request->numbered);
     telex_list_append(&channel->requests, &request->node);
     /* Relaxed, here and below: see telex_channel_holds_back. */
     atomic_fetch_add_explicit(&channel->request_count, 1, memory_order_relaxed);
-    pthread_mutex_unlock(&channel->link->out);
+    telex_unlock(&channel->link->out);
     return 0;
 }
 
@@ -387,15 +387,15 @@ static int not_outstanding(uint64_t number)
 
 static bool has_request(telex_channel *channel, uint64_t number)
 {
-    pthread_mutex_lock(&channel->link->out);
+    telex_lock(&channel->link->out);
     bool has = find_request(channel, number) != NULL;
-    pthread_mutex_unlock(&channel->link->out);
+    telex_unlock(&channel->link->out);
     return has;
 }
 
 static void request_done(telex_channel *channel, uint64_t number)
 {
-    pthread_mutex_lock(&channel->link->out);
+    telex_lock(&channel->link->out);
     struct channel_request *request = find_request(channel, number);
     if (request != NULL) {
         telex_numbers_remove(&channel->request_numbers, &request->numbered);
@@ -403,7 +403,7 @@ static void request_done(telex_channel *channel, uint64_t number)
         give_back(&channel->spare_request, request);
         atomic_fetch_sub_explicit(&channel->request_count, 1, memory_order_relaxed);
     }
-    pthread_mutex_unlock(&channel->link->out);
+    telex_unlock(&channel->link->out);
     if (channel->line_calls)
         telex_channel_wake(channel, CHANNEL_RECEIVE); /* the next line may come */
 }
@@ -446,14 +446,14 @@ int telex_fail(telex_channel *channel, const telex_message *request, unsigned fa
     if (!has_request(channel, request->number)) {
         r = not_outstanding(request->number);
     } else {
-        pthread_mutex_lock(&link->out);
+        telex_lock(&link->out);
         r = link->ops->tell(link, TELEX_ARRIVAL_FAIL, request->number, failure, sentence);
         bool flooded = r == -EPROTO && link->out_end == 0;
-        pthread_mutex_unlock(&link->out);
+        telex_unlock(&link->out);
         if (flooded) { /* it asks and asks, and does not read the answers */
-            pthread_mutex_lock(&link->in);
+            telex_lock(&link->in);
             telex_link_break(link, r);
-            pthread_mutex_unlock(&link->in);
+            telex_unlock(&link->in);
         }
         if (r == 0)
             request_done(channel, request->number);
@@ -466,9 +466,9 @@ int telex_cancelled(telex_channel *channel, const telex_message *request)
     if (channel->generation != telex_generation())
         return telex_channel_foreign(channel);
     telex_channel_look(channel); /* the cancellation may lie unread */
-    pthread_mutex_lock(&channel->link->out);
+    telex_lock(&channel->link->out);
     const struct channel_request *at = find_request(channel, request->number);
     int r = at == NULL ? -ENOENT : at->cancelled;
-    pthread_mutex_unlock(&channel->link->out);
+    telex_unlock(&channel->link->out);
     return r;
 }

@@ -30,6 +30,7 @@ int telex_channel_new(struct telex_link *link, const struct telex_settings *sett
     int64_t peer = channel->peer.pid >= 0 ? channel->peer.pid : link->pid;
     for (int direction = 0; direction < CHANNEL_DIRECTIONS; direction++) {
         atomic_init(&channel->bell[direction], -1);
+        telex_lock_init(&channel->busy[direction]);
         telex_waiter_init(&channel->waiter[direction], settings->wait, peer);
     }
     *ret_channel = channel;
@@ -45,8 +46,10 @@ void telex_channel_free(telex_channel *channel)
         return;
     }
     telex_channel_unwatch(channel);
-    for (int direction = 0; direction < CHANNEL_DIRECTIONS; direction++)
+    for (int direction = 0; direction < CHANNEL_DIRECTIONS; direction++) {
         telex_shut(atomic_load(&channel->bell[direction]));
+        telex_lock_deinit(&channel->busy[direction]);
+    }
     telex_inbox_deinit(&channel->inbox);
     telex_channel_calls_free(channel);
     channel->link->ops->free(channel->link);
@@ -56,11 +59,11 @@ void telex_channel_free(telex_channel *channel)
 int telex_channel_admit(telex_channel *channel, uint32_t code, const char *sentence)
 {
     struct telex_link *link = channel->link;
-    pthread_mutex_lock(&link->in);
-    pthread_mutex_lock(&link->out);
+    telex_lock(&link->in);
+    telex_lock(&link->out);
     int r = link->ops->admit(link, code, sentence);
-    pthread_mutex_unlock(&link->out);
-    pthread_mutex_unlock(&link->in);
+    telex_unlock(&link->out);
+    telex_unlock(&link->in);
     return r;
 }
 
@@ -77,14 +80,13 @@ int telex_channel_enter(telex_channel *channel, enum channel_direction direction
 {
     if (channel->generation != telex_generation())
         return telex_channel_foreign(channel);
-    /* Acquire pairs with the release in leave: what the last thread of this direction wrote is seen by the next. */
-    if (atomic_exchange_explicit(&channel->busy[direction], true, memory_order_acquire)) {
+    if (!telex_lock_try(&channel->busy[direction])) {
         telex_say(-EBUSY, "another thread is %s on this channel", direction == CHANNEL_SEND ? "sending" : "receiving");
         telex_said_about(channel);
         return -EBUSY;
     }
     /* Relaxed: compared with the own thread only; who else came in between is seen by the next doze at the latest. */
-    atomic_store_explicit(&channel->user_thread[direction], pthread_self(), memory_order_relaxed);
+    atomic_store_explicit(&channel->user_thread[direction], telex_thread(), memory_order_relaxed);
     return 0;
 }
 
@@ -100,7 +102,7 @@ int telex_channel_leave(telex_channel *channel, enum channel_direction direction
                                                      : "it would have to wait: nothing has come yet");
     if (result < 0)
         telex_said_about(channel);
-    atomic_store_explicit(&channel->busy[direction], false, memory_order_release);
+    telex_unlock(&channel->busy[direction]);
     return result;
 }
 
@@ -124,11 +126,11 @@ const char *telex_reason(const telex_channel *channel)
 
 static int wait_for_link(struct telex_link *link, int64_t deadline)
 {
-    pthread_mutex_lock(&link->in);
-    pthread_mutex_lock(&link->out);
+    telex_lock(&link->in);
+    telex_lock(&link->out);
     int events = link->ops->arm(link, TELEX_ARM_IN | TELEX_ARM_OUT);
-    pthread_mutex_unlock(&link->out);
-    pthread_mutex_unlock(&link->in);
+    telex_unlock(&link->out);
+    telex_unlock(&link->in);
     struct pollfd fd = {.fd = link->ops->descriptor(link), .events = (short)(events < 0 ? 0 : events)};
     int r = events < 0 ? 1 : telex_poll(&fd, 1, deadline);
     if (r == -EINTR)
@@ -142,11 +144,11 @@ static int wait_for_link(struct telex_link *link, int64_t deadline)
 static int greet(struct telex_link *link, int64_t deadline)
 {
     for (;;) {
-        pthread_mutex_lock(&link->in);
-        pthread_mutex_lock(&link->out);
+        telex_lock(&link->in);
+        telex_lock(&link->out);
         int r = link->ops->greet(link);
-        pthread_mutex_unlock(&link->out);
-        pthread_mutex_unlock(&link->in);
+        telex_unlock(&link->out);
+        telex_unlock(&link->in);
         if (r != -EAGAIN)
             return r;
         r = wait_for_link(link, deadline);
@@ -161,9 +163,9 @@ static int refused(telex_channel *channel)
     struct telex_link *link = channel->link;
     if (!(link->wire->can & TELEX_CAN_GREET))
         return 0;
-    pthread_mutex_lock(&link->in);
+    telex_lock(&link->in);
     int r = telex_channel_pump(channel);
-    pthread_mutex_unlock(&link->in);
+    telex_unlock(&link->in);
     if (r != -ECONNREFUSED && r != -EPROTONOSUPPORT)
         return 0;
     return telex_link_say_reason(link, r);
@@ -226,15 +228,15 @@ int telex_counters_of(telex_channel *channel, telex_counters *ret_counters)
         return telex_say(-EINVAL, "telex_counters.size must be set to sizeof(telex_counters)");
     struct telex_link *link = channel->link;
     telex_counters counters = {.size = sizeof counters};
-    pthread_mutex_lock(&link->in);
-    pthread_mutex_lock(&link->out);
+    telex_lock(&link->in);
+    telex_lock(&link->out);
     link->ops->count(link, &counters);
     counters.dropped += channel->dropped;
     counters.received = channel->received;
     counters.received_bytes = channel->received_bytes;
     counters.late = channel->late;
-    pthread_mutex_unlock(&link->out);
-    pthread_mutex_unlock(&link->in);
+    telex_unlock(&link->out);
+    telex_unlock(&link->in);
     for (int direction = 0; direction < CHANNEL_DIRECTIONS; direction++) {
         counters.sleeps += atomic_load_explicit(&channel->waiter[direction].sleeps, memory_order_relaxed);
         counters.tries += atomic_load_explicit(&channel->waiter[direction].tries, memory_order_relaxed);

@@ -56,8 +56,8 @@ struct telex_channel {
     struct telex_link *link;
     unsigned generation;
     enum telex_full full;
-    atomic_bool busy[CHANNEL_DIRECTIONS];
-    _Atomic(pthread_t) user_thread[CHANNEL_DIRECTIONS]; /* who last used the direction; 0: nobody yet */
+    struct telex_lock busy[CHANNEL_DIRECTIONS];           /* held by the thread that is in a call of this direction */
+    _Atomic uint64_t user_thread[CHANNEL_DIRECTIONS];     /* who last used the direction; 0: nobody yet */
 
     /* ---- link->in ---- */
     struct telex_inbox inbox;

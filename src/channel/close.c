@@ -11,31 +11,31 @@
 void telex_channel_finish(telex_channel *channel, uint32_t code, const char *sentence, bool now)
 {
     struct telex_link *link = channel->link;
-    pthread_mutex_lock(&link->out);
+    telex_lock(&link->out);
     channel->closing = true;
     link->ops->finish(link, code, sentence, now);
-    pthread_mutex_unlock(&link->out);
+    telex_unlock(&link->out);
 }
 
 int telex_channel_finished(telex_channel *channel)
 {
     struct telex_link *link = channel->link;
-    pthread_mutex_lock(&link->in);
+    telex_lock(&link->in);
     telex_channel_discard(channel);
-    pthread_mutex_lock(&link->out);
+    telex_lock(&link->out);
     link->ops->push(link);
     int r = link->ops->finished(link);
-    pthread_mutex_unlock(&link->out);
-    pthread_mutex_unlock(&link->in);
+    telex_unlock(&link->out);
+    telex_unlock(&link->in);
     return r;
 }
 
 uint64_t telex_channel_untaken(telex_channel *channel)
 {
     telex_counters counters = {0};
-    pthread_mutex_lock(&channel->link->out);
+    telex_lock(&channel->link->out);
     channel->link->ops->count(channel->link, &counters);
-    pthread_mutex_unlock(&channel->link->out);
+    telex_unlock(&channel->link->out);
     uint64_t known = counters.taken + counters.withdrawn;
     return counters.sent > known ? counters.sent - known : 0;
 }
@@ -84,6 +84,8 @@ int telex_close(telex_channel *channel, telex_time deadline, uint64_t *ret_untak
         telex_say(r, "%llu messages are not known to be taken", (unsigned long long)untaken);
     if (ret_untaken != NULL)
         *ret_untaken = untaken;
+    for (int direction = 0; direction < CHANNEL_DIRECTIONS; direction++)
+        telex_unlock(&channel->busy[direction]);
     telex_channel_free(channel);
     return r;
 }

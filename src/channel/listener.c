@@ -163,12 +163,12 @@ static void done_greeting(telex_listener *listener, struct greeting_peer *peer)
 static void advance(telex_listener *listener, struct greeting_peer *peer)
 {
     struct telex_link *link = peer->link;
-    pthread_mutex_lock(&link->in);
-    pthread_mutex_lock(&link->out);
+    telex_lock(&link->in);
+    telex_lock(&link->out);
     int r = link->ops->greet(link);
     int events = r == -EAGAIN ? link->ops->arm(link, TELEX_ARM_IN | TELEX_ARM_OUT) : 0;
-    pthread_mutex_unlock(&link->out);
-    pthread_mutex_unlock(&link->in);
+    telex_unlock(&link->out);
+    telex_unlock(&link->in);
     if (r == -EAGAIN) {
         if (events >= 0 && (uint32_t)events != peer->events)
             telex_loop_change(&listener->loop, link->ops->descriptor(link), peer->events = (uint32_t)events, peer);

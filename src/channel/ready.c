@@ -19,8 +19,8 @@ void telex_channel_settle(telex_channel *channel)
 {
     struct telex_link *link = channel->link;
     struct channel_watch *watch = &channel->watch;
-    pthread_mutex_lock(&link->in);
-    pthread_mutex_lock(&link->out);
+    telex_lock(&link->in);
+    telex_lock(&link->out);
     bool holds_back = telex_channel_holds_back(channel);
     /* What still arrives at a channel that closes is thrown away, at the latest at its closer's next look: there is no hurry. */
     bool reads = !holds_back && !channel->closing && telex_channel_may_pump(channel);
@@ -42,8 +42,8 @@ void telex_channel_settle(telex_channel *channel)
     watch->ready = ready;
     if (changed)
         watch->tell(channel, ready);
-    pthread_mutex_unlock(&link->out);
-    pthread_mutex_unlock(&link->in);
+    telex_unlock(&link->out);
+    telex_unlock(&link->in);
 }
 
 static void tell_bell(telex_channel *channel, bool ready)
@@ -59,12 +59,12 @@ int telex_channel_watch(telex_channel *channel, int epoll, void *tag, void (*tel
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = tag};
     if (epoll_ctl(epoll, EPOLL_CTL_ADD, channel->link->ops->descriptor(channel->link), &event) < 0)
         return telex_say(-errno, "the channel cannot be watched: out of memory or of watches");
-    pthread_mutex_lock(&channel->link->in);
+    telex_lock(&channel->link->in);
     channel->watch.tag = tag;
     channel->watch.tell = tell;
     channel->watch.events = EPOLLIN;
     channel->watch.epoll = epoll;
-    pthread_mutex_unlock(&channel->link->in);
+    telex_unlock(&channel->link->in);
     return 0;
 }
 

@@ -131,9 +131,9 @@ static int fetch(telex_channel *channel, struct telex_arrival *arrival)
 static bool lies_unread(telex_channel *channel)
 {
     struct telex_link *link = channel->link;
-    pthread_mutex_lock(&link->out);
+    telex_lock(&link->out);
     bool unread = link->ops->arm(link, TELEX_ARM_IN) < 0;
-    pthread_mutex_unlock(&link->out);
+    telex_unlock(&link->out);
     return unread;
 }
 
@@ -178,10 +178,10 @@ int telex_channel_pump_reply(telex_channel *channel)
 
 void telex_channel_look(telex_channel *channel)
 {
-    if (pthread_mutex_trylock(&channel->link->in) != 0)
+    if (!telex_lock_try(&channel->link->in))
         return; /* whoever holds it is reading */
     telex_channel_pump(channel);
-    pthread_mutex_unlock(&channel->link->in);
+    telex_unlock(&channel->link->in);
     if (telex_channel_is_watched(channel))
         telex_channel_settle(channel);
 }
@@ -298,23 +298,23 @@ static int try_receive(telex_channel *channel, void *ret_message)
 {
     struct telex_link *link = channel->link;
     if (telex_link_waits(link)) {
-        pthread_mutex_lock(&link->out);
+        telex_lock(&link->out);
         link->ops->push(link);
-        pthread_mutex_unlock(&link->out);
+        telex_unlock(&link->out);
         telex_channel_wake(channel, CHANNEL_SEND);
     }
-    pthread_mutex_lock(&link->in);
+    telex_lock(&link->in);
     int r = receive_locked(channel, ret_message);
     telex_channel_spread_news(channel);
-    pthread_mutex_unlock(&link->in);
+    telex_unlock(&link->in);
     return r;
 }
 
 void telex_channel_report(telex_channel *channel)
 {
-    pthread_mutex_lock(&channel->link->in);
+    telex_lock(&channel->link->in);
     channel->link->ops->report(channel->link);
-    pthread_mutex_unlock(&channel->link->in);
+    telex_unlock(&channel->link->in);
 }
 
 static int receive_one(telex_channel *channel, telex_message *ret_message, telex_time deadline)
@@ -358,15 +358,15 @@ int telex_process(telex_channel *channel)
     if (r < 0)
         return r;
     struct telex_link *link = channel->link;
-    pthread_mutex_lock(&link->in);
+    telex_lock(&link->in);
     r = telex_channel_pump(channel);
-    pthread_mutex_lock(&link->out);
+    telex_lock(&link->out);
     link->ops->push(link);
-    pthread_mutex_unlock(&link->out);
+    telex_unlock(&link->out);
     bool more = telex_inbox_first(&channel->inbox) != NULL;
     if (!more)
         link->ops->report(link);
-    pthread_mutex_unlock(&link->in);
+    telex_unlock(&link->in);
     telex_channel_wake(channel, CHANNEL_SEND);
     if (r == -EAGAIN || more)
         r = 0;

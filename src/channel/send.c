@@ -56,12 +56,12 @@ int telex_channel_ended(telex_channel *channel, int error)
 {
     struct telex_link *link = channel->link;
     if (error == -EPIPE || error == -ECONNRESET) { /* the medium refused bytes; what the peer said last may lie unread */
-        pthread_mutex_lock(&link->in);
+        telex_lock(&link->in);
         telex_channel_pump(channel);
-        pthread_mutex_lock(&link->out);
+        telex_lock(&link->out);
         error = link->out_end != 0 ? link->out_end : error;
-        pthread_mutex_unlock(&link->out);
-        pthread_mutex_unlock(&link->in);
+        telex_unlock(&link->out);
+        telex_unlock(&link->in);
         telex_link_say_reason(link, error);
     } else if (error == -EPROTO) {
         telex_link_say_reason(link, error);
@@ -80,17 +80,17 @@ struct putting {
 static int put_once(telex_channel *channel, struct putting *putting)
 {
     struct telex_link *link = channel->link;
-    pthread_mutex_lock(&link->out);
+    telex_lock(&link->out);
     int r = link->ops->put(link, putting->message, putting->how);
     if (r >= 0 && putting->call != NULL)
         telex_channel_add_call(channel, putting->call, putting->message->number);
     bool look = link->thirsty && channel->since_read >= READ_EVERY;
     channel->since_read = look ? 0 : channel->since_read + putting->message->length + TELEX_WIRE_HEADER;
-    pthread_mutex_unlock(&link->out);
+    telex_unlock(&link->out);
     /* A receiving thread that holds the lock reads the credit itself. */
-    if (look && pthread_mutex_trylock(&link->in) == 0) {
+    if (look && telex_lock_try(&link->in)) {
         telex_channel_pump(channel);
-        pthread_mutex_unlock(&link->in);
+        telex_unlock(&link->in);
     }
     return r;
 }
@@ -100,17 +100,17 @@ static int try_put(telex_channel *channel, void *with)
     int r = put_once(channel, with);
     if (r != -EAGAIN)
         return r;
-    pthread_mutex_lock(&channel->link->in); /* room may come from credit that lies unread */
+    telex_lock(&channel->link->in); /* room may come from credit that lies unread */
     telex_channel_pump(channel);
-    pthread_mutex_unlock(&channel->link->in);
+    telex_unlock(&channel->link->in);
     return put_once(channel, with);
 }
 
 static int drop_newest(telex_channel *channel)
 {
-    pthread_mutex_lock(&channel->link->out);
+    telex_lock(&channel->link->out);
     channel->dropped++;
-    pthread_mutex_unlock(&channel->link->out);
+    telex_unlock(&channel->link->out);
     return 0;
 }
 
@@ -118,9 +118,9 @@ static int drop_oldest(telex_channel *channel, struct putting *putting)
 {
     struct telex_link *link = channel->link;
     for (;;) {
-        pthread_mutex_lock(&link->out);
+        telex_lock(&link->out);
         int r = link->ops->drop(link, putting->message->lane);
-        pthread_mutex_unlock(&link->out);
+        telex_unlock(&link->out);
         if (r < 0) /* all that waits has begun: then this is what is dropped */
             return drop_newest(channel);
         r = put_once(channel, putting);
@@ -134,14 +134,14 @@ static int try_push(telex_channel *channel, void *with)
 {
     (void)with;
     struct telex_link *link = channel->link;
-    pthread_mutex_lock(&link->out);
+    telex_lock(&link->out);
     int r = link->ops->push(link);
-    pthread_mutex_unlock(&link->out);
+    telex_unlock(&link->out);
     if (r != -EAGAIN)
         return 0;
-    if (pthread_mutex_trylock(&link->in) == 0) {
+    if (telex_lock_try(&link->in)) {
         telex_channel_pump(channel);
-        pthread_mutex_unlock(&link->in);
+        telex_unlock(&link->in);
     }
     return r;
 }
@@ -149,18 +149,18 @@ static int try_push(telex_channel *channel, void *with)
 static uint64_t waiting_bytes(telex_channel *channel)
 {
     telex_counters counters = {0};
-    pthread_mutex_lock(&channel->link->out);
+    telex_lock(&channel->link->out);
     channel->link->ops->count(channel->link, &counters);
-    pthread_mutex_unlock(&channel->link->out);
+    telex_unlock(&channel->link->out);
     return counters.queued_bytes;
 }
 
 static int keep(telex_channel *channel)
 {
     struct telex_link *link = channel->link;
-    pthread_mutex_lock(&link->out);
+    telex_lock(&link->out);
     int r = link->ops->keep(link);
-    pthread_mutex_unlock(&link->out);
+    telex_unlock(&link->out);
     return r;
 }
 
@@ -205,14 +205,14 @@ static int try_taken(telex_channel *channel, void *with)
 {
     struct telex_link *link = channel->link;
     uint64_t number = *(const uint64_t *)with;
-    pthread_mutex_lock(&link->in);
+    telex_lock(&link->in);
     telex_channel_pump(channel);
-    pthread_mutex_lock(&link->out);
+    telex_lock(&link->out);
     link->ops->push(link);
     int outcome = link->ops->outcome(link, number);
     int end = link->out_end;
-    pthread_mutex_unlock(&link->out);
-    pthread_mutex_unlock(&link->in);
+    telex_unlock(&link->out);
+    telex_unlock(&link->in);
     if (outcome == TELEX_TAKEN)
         return 0;
     return end != 0 ? end : -EAGAIN;
@@ -221,9 +221,9 @@ static int try_taken(telex_channel *channel, void *with)
 static int withdraw(telex_channel *channel, uint64_t number)
 {
     struct telex_link *link = channel->link;
-    pthread_mutex_lock(&link->out);
+    telex_lock(&link->out);
     int outcome = link->ops->withdraw(link, number);
-    pthread_mutex_unlock(&link->out);
+    telex_unlock(&link->out);
     return outcome;
 }
 
@@ -297,12 +297,12 @@ static int try_delivered(telex_channel *channel, void *with)
 {
     (void)with;
     struct telex_link *link = channel->link;
-    pthread_mutex_lock(&link->in); /* what waits for credit needs it read */
+    telex_lock(&link->in); /* what waits for credit needs it read */
     telex_channel_pump(channel);
-    pthread_mutex_lock(&link->out);
+    telex_lock(&link->out);
     int r = link->ops->delivered(link);
-    pthread_mutex_unlock(&link->out);
-    pthread_mutex_unlock(&link->in);
+    telex_unlock(&link->out);
+    telex_unlock(&link->in);
     return r;
 }
 
@@ -332,10 +332,10 @@ int telex_outcome(telex_channel *channel, uint64_t number)
     if (channel->generation != telex_generation())
         return telex_channel_foreign(channel);
     telex_channel_look(channel); /* an answer may lie unread */
-    pthread_mutex_lock(&link->out);
+    telex_lock(&link->out);
     link->ops->push(link); /* a withdrawal may still wait for the medium */
     int r = link->ops->outcome(link, number);
-    pthread_mutex_unlock(&link->out);
+    telex_unlock(&link->out);
     if (r < 0) {
         telex_say(r, "message %llu was not sent, or so long ago that its outcome is forgotten", (unsigned long long)number);
         telex_said_about(channel);

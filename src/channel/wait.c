@@ -69,21 +69,21 @@ static int make_bell(telex_channel *channel, enum channel_direction direction)
 static int arm(telex_channel *channel, enum channel_direction direction)
 {
     struct telex_link *link = channel->link;
-    pthread_mutex_lock(&link->in);
+    telex_lock(&link->in);
     if (direction == CHANNEL_RECEIVE)
         link->ops->report(link);
     /* A synchronous message that the last try left there: more than that try could decode stood behind it. */
     if (direction == CHANNEL_RECEIVE && telex_inbox_first(&channel->inbox) != NULL && !telex_channel_holds_back(channel)) {
-        pthread_mutex_unlock(&link->in);
+        telex_unlock(&link->in);
         return -1;
     }
     unsigned directions = TELEX_ARM_OUT;
     if (link->in_end == 0 && telex_channel_may_pump(channel) && !(direction == CHANNEL_RECEIVE && telex_channel_holds_back(channel)))
         directions |= TELEX_ARM_IN;
-    pthread_mutex_lock(&link->out);
+    telex_lock(&link->out);
     int events = link->ops->arm(link, directions);
-    pthread_mutex_unlock(&link->out);
-    pthread_mutex_unlock(&link->in);
+    telex_unlock(&link->out);
+    telex_unlock(&link->in);
     return events;
 }
 
@@ -98,8 +98,8 @@ static bool interrupted(telex_channel *channel, enum channel_direction direction
 static bool alone(telex_channel *channel, enum channel_direction direction)
 {
     enum channel_direction other = direction == CHANNEL_SEND ? CHANNEL_RECEIVE : CHANNEL_SEND;
-    pthread_t user = atomic_load_explicit(&channel->user_thread[other], memory_order_relaxed);
-    return user == 0 || pthread_equal(user, pthread_self());
+    uint64_t user = atomic_load_explicit(&channel->user_thread[other], memory_order_relaxed);
+    return user == 0 || user == telex_thread();
 }
 
 /*
@@ -113,11 +113,11 @@ static int doze(telex_channel *channel, enum channel_direction direction, telex_
         atomic_load_explicit(&link->blocked, memory_order_relaxed) || !telex_channel_may_pump(channel) ||
         (direction == CHANNEL_RECEIVE && telex_channel_holds_back(channel)))
         return -EOPNOTSUPP;
-    pthread_mutex_lock(&link->in);
+    telex_lock(&link->in);
     if (direction == CHANNEL_RECEIVE)
         link->ops->report(link);
     int r = link->ops->doze(link);
-    pthread_mutex_unlock(&link->in);
+    telex_unlock(&link->in);
     return r;
 }
 

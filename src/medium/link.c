@@ -12,15 +12,15 @@ void telex_link_init(struct telex_link *link, const struct telex_link_ops *ops, 
     link->wire = wire;
     link->fixed = UINT64_MAX;
     link->pid = -1;
-    pthread_mutex_init(&link->in, NULL);
-    pthread_mutex_init(&link->out, NULL);
+    telex_lock_init(&link->in);
+    telex_lock_init(&link->out);
     pthread_mutex_init(&link->reason_lock, NULL);
 }
 
 void telex_link_deinit(struct telex_link *link)
 {
-    pthread_mutex_destroy(&link->in);
-    pthread_mutex_destroy(&link->out);
+    telex_lock_deinit(&link->in);
+    telex_lock_deinit(&link->out);
     pthread_mutex_destroy(&link->reason_lock);
 }
 
@@ -47,10 +47,10 @@ int telex_link_break(struct telex_link *link, int error)
     snprintf(link->reason, sizeof link->reason, "%s", telex_said());
     pthread_mutex_unlock(&link->reason_lock);
     link->in_end = error;
-    pthread_mutex_lock(&link->out);
+    telex_lock(&link->out);
     link->ops->finish(link, TELEX_BYE_PROTOCOL, telex_said(), true);
     link->out_end = error;
-    pthread_mutex_unlock(&link->out);
+    telex_unlock(&link->out);
     link->news++;
     return error;
 }

@@ -17,6 +17,7 @@
 
 #include "base/reason.h"
 #include "medium/address.h"
+#include "os/lock.h"
 #include "telex/telex.h"
 
 struct telex_link;
@@ -114,7 +115,7 @@ struct telex_link_ops {
 
 struct telex_link {
     const struct telex_link_ops *ops;
-    pthread_mutex_t in, out;
+    struct telex_lock in, out;
     const struct telex_wire *wire; /* what can be said: wire->can, wire->check */
     uint64_t max;                  /* longest message to send, agreed */
     uint64_t fixed;                /* agreed length, UINT64_MAX: variable */

@@ -49,9 +49,9 @@ static struct server_channel *take_ready(telex_server *server)
 
 static void not_ready(struct server_channel *at)
 {
-    pthread_mutex_lock(&at->channel->link->in);
+    telex_lock(&at->channel->link->in);
     at->channel->watch.ready = false;
-    pthread_mutex_unlock(&at->channel->link->in);
+    telex_unlock(&at->channel->link->in);
     pthread_mutex_lock(&at->server->ready_lock);
     at->is_ready = false;
     pthread_mutex_unlock(&at->server->ready_lock);
@@ -196,11 +196,11 @@ static void dispatch(struct server_channel *at, telex_message *message)
 static void rest(telex_channel *channel)
 {
     struct telex_link *link = channel->link;
-    pthread_mutex_lock(&link->in);
-    pthread_mutex_lock(&link->out);
+    telex_lock(&link->in);
+    telex_lock(&link->out);
     link->ops->rest(link);
-    pthread_mutex_unlock(&link->out);
-    pthread_mutex_unlock(&link->in);
+    telex_unlock(&link->out);
+    telex_unlock(&link->in);
 }
 
 static void serve_channel(struct server_channel *at)

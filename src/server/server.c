@@ -148,10 +148,10 @@ int telex_server_drop(telex_server *server, telex_channel *channel)
     if (at == NULL || at->server != server || at->closing)
         return telex_say(-ENOENT, "the channel is not one of this server's");
     at->dropped = -ECANCELED;
-    pthread_mutex_lock(&channel->link->in);
+    telex_lock(&channel->link->in);
     channel->watch.ready = true;
     channel->watch.tell(channel, true);
-    pthread_mutex_unlock(&channel->link->in);
+    telex_unlock(&channel->link->in);
     return 0;
 }
 

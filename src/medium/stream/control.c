@@ -120,14 +120,14 @@ size_t telex_stream_reports(struct telex_stream *stream, uint8_t *to, size_t roo
 
 static void report_now(struct telex_stream *stream)
 {
-    pthread_mutex_lock(&stream->link.out);
+    telex_lock(&stream->link.out);
     if (telex_stream_unreported(stream) ||
         atomic_load_explicit(&stream->credit_messages, memory_order_relaxed) != stream->told_messages ||
         atomic_load_explicit(&stream->credit_bytes, memory_order_relaxed) - stream->told_bytes >= stream->link.window / 4) {
         stream->report_due = true;
         telex_stream_push(&stream->link);
     }
-    pthread_mutex_unlock(&stream->link.out);
+    telex_unlock(&stream->link.out);
 }
 
 void telex_stream_report(struct telex_link *link)
@@ -175,9 +175,9 @@ void telex_stream_credit(struct telex_stream *stream)
 static void tell_taken(struct telex_stream *stream, uint64_t number)
 {
     struct telex_frame frame = {.kind = TELEX_FRAME_OUTCOME, .number = number, .code = TELEX_TAKEN};
-    pthread_mutex_lock(&stream->link.out);
+    telex_lock(&stream->link.out);
     telex_stream_owe(stream, &frame);
-    pthread_mutex_unlock(&stream->link.out);
+    telex_unlock(&stream->link.out);
 }
 
 void telex_stream_take(struct telex_link *link, const telex_message *message, uint64_t cost)
@@ -332,9 +332,9 @@ int telex_stream_control(struct telex_stream *stream, const struct telex_frame *
     if (frame->kind == TELEX_FRAME_WITHDRAW && withdraw_midway(stream, frame->number))
         return 0;
     if (frame->kind < sizeof acts / sizeof *acts && acts[frame->kind] != NULL) {
-        pthread_mutex_lock(&stream->link.out);
+        telex_lock(&stream->link.out);
         int r = acts[frame->kind](stream, frame);
-        pthread_mutex_unlock(&stream->link.out);
+        telex_unlock(&stream->link.out);
         stream->link.news++;
         return r;
     }

@@ -36,14 +36,14 @@ static int read_ended(struct telex_stream *stream, ssize_t result)
         return 0; /* a peer that only shut down its writing still gets what is sent to it */
     bool locked = !stream->greeted; /* greeting reads under both locks */
     if (!locked)
-        pthread_mutex_lock(&link->out);
+        telex_lock(&link->out);
     if (link->out_end == 0 || link->out_end == -EPIPE)
         link->out_end = stream->ended_error;
     stream->broken = true;
     telex_stream_forget(stream);
     stream->staging_at = stream->staging_end = 0;
     if (!locked)
-        pthread_mutex_unlock(&link->out);
+        telex_unlock(&link->out);
     link->news++;
     return 0;
 }

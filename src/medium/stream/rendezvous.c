@@ -94,11 +94,11 @@ int telex_stream_withdraw(struct telex_link *link, uint64_t number)
 void telex_stream_answer(struct telex_stream *stream, uint64_t number, int outcome)
 {
     struct telex_link *link = &stream->link;
-    pthread_mutex_lock(&link->out);
+    telex_lock(&link->out);
     struct telex_frame frame = {.kind = TELEX_FRAME_OUTCOME, .number = number, .code = (uint32_t)outcome};
     int r = telex_stream_owe(stream, &frame);
     telex_stream_push(link);
-    pthread_mutex_unlock(&link->out);
+    telex_unlock(&link->out);
     if (r < 0)
         telex_link_break(link, r); /* an answer that is lost would leave the peer in doubt for ever */
 }
