@@ -120,6 +120,8 @@ enum telex_full { /* what an asynchronous send does when the queue is full */
     TELEX_FULL_DROP_OLDEST = 4, /* drop queued messages of the lane that were not handed over, count them */
 };
 
+enum telex_answer { TELEX_NO = 1, TELEX_YES = 2 }; /* of options that are yes or no */
+
 /*
  * Options; zero means the default. The same names exist in an address's query (`tcp://host:7000?max=1MiB&wait=block`); where
  * both speak, the address wins, because it comes from whoever runs the program. Strings are copied.
@@ -136,12 +138,16 @@ typedef struct telex_options {
     uint32_t wait;        /* wait=: enum telex_wait */
     uint32_t full;        /* full=: wait, fail, drop-newest, drop-oldest (enum telex_full) */
     uint32_t mode;        /* mode=: permission bits of a path that is listened at; 0600 */
-    uint32_t descriptors; /* descriptors=: most descriptors accepted with one message (unix), up to 64; 0: none */
+    uint32_t descriptors; /* descriptors=: most descriptors accepted with one message (unix, shm), up to 64; 0: none */
     uint32_t pending;     /* pending=: most peers that may be greeting at a listener at a time; 1,024 */
     uint32_t reserved;    /* zero */
     const char *program;  /* program=: the name told to the peer; default: that of the executable */
     const char *fault;    /* fault=: what a fault+MEDIUM:// address does to the bytes (tests); see docs/media.md */
-    uint64_t room[8];     /* zero */
+    uint64_t ring;        /* ring=: shm, inproc: bytes of the ring that messages of up to 4 KiB go through, each way; 64 KiB. Rounded up to a power of two */
+    uint64_t arena;       /* arena=: shm, inproc: bytes for longer messages and loans, each way; 256 KiB. Longer than half of it goes in pieces */
+    uint32_t prefault;    /* prefault=: shm, inproc: map every page when the channel is made, not at its first use; TELEX_NO */
+    uint32_t trust;       /* trust=: shm, inproc: TELEX_NO: copy each message, and check the copy, also when the peer is the same user; TELEX_YES */
+    uint64_t room[5];     /* zero */
 } telex_options;
 
 /* ---- a channel: one conversation ------------------------------------------------------------------------- */

@@ -55,22 +55,49 @@ void telex_channel_set_message(telex_message *to, telex_message *from)
     *to = *from;
 }
 
+struct lending {
+    size_t length;
+    telex_message loan;
+};
+
+static int try_loan(telex_channel *channel, void *with)
+{
+    struct lending *lending = with;
+    struct telex_link *link = channel->link;
+    telex_lock(&link->out);
+    int r = link->ops->loan(link, lending->length, &lending->loan);
+    telex_unlock(&link->out);
+    return r;
+}
+
+static int heap_loan(size_t length, telex_message *ret_loan)
+{
+    struct telex_memory *memory = telex_memory_new(length);
+    if (memory == NULL)
+        return telex_say(-ENOMEM, "no memory for a loan of %zu bytes", length);
+    memory->loan = true;
+    *ret_loan = (telex_message){.data = memory->bytes, .length = length, .memory = memory};
+    return 0;
+}
+
 int telex_loan(telex_channel *channel, size_t length, telex_message *ret_message, telex_time deadline)
 {
-    (void)deadline; /* heap memory is there or not; no waiting would bring it */
     int r = telex_channel_enter(channel, CHANNEL_SEND);
     if (r < 0)
         return r;
-    struct telex_memory *memory = NULL;
+    struct lending lending = {.length = length};
     if (length > channel->link->max)
         r = telex_say(-EMSGSIZE, "a loan of %zu bytes; messages on this channel have at most %llu", length,
                       (unsigned long long)channel->link->max);
-    else if ((memory = telex_memory_new(length)) == NULL)
-        r = telex_say(-ENOMEM, "no memory for a loan of %zu bytes", length);
-    if (r == 0) {
-        memory->loan = true;
-        telex_message loan = {.data = memory->bytes, .length = length, .memory = memory};
-        telex_channel_set_message(ret_message, &loan);
-    }
+    else if (channel->link->ops->loan != NULL)
+        r = telex_channel_wait(channel, CHANNEL_SEND, deadline, try_loan, &lending);
+    else
+        r = -ENOBUFS; /* the medium has no memory of its own */
+    if (r == -ENOBUFS)
+        r = heap_loan(length, &lending.loan);
+    if (r == 0)
+        telex_channel_set_message(ret_message, &lending.loan);
+    else if (r == -ETIMEDOUT)
+        telex_say(r, "no memory of the medium came back by the deadline: the peer does not take what it is sent");
     return telex_channel_leave(channel, CHANNEL_SEND, r);
 }

@@ -54,11 +54,22 @@ static void tell_bell(telex_channel *channel, bool ready)
         telex_event_clear(channel->watch.bell);
 }
 
+/* Readable from the peer's death on, and so is the channel: every receive tells of it then. */
+static void watch_death(telex_channel *channel, int epoll, void *tag)
+{
+    struct telex_link *link = channel->link;
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = tag};
+    int death = link->ops->death != NULL ? link->ops->death(link) : -1;
+    if (death >= 0) /* without it the end of the link's own descriptor must do */
+        epoll_ctl(epoll, EPOLL_CTL_ADD, death, &event);
+}
+
 int telex_channel_watch(telex_channel *channel, int epoll, void *tag, void (*tell)(telex_channel *, bool))
 {
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = tag};
     if (epoll_ctl(epoll, EPOLL_CTL_ADD, channel->link->ops->descriptor(channel->link), &event) < 0)
         return telex_say(-errno, "the channel cannot be watched: out of memory or of watches");
+    watch_death(channel, epoll, tag);
     telex_lock(&channel->link->in);
     channel->watch.tag = tag;
     channel->watch.tell = tell;
@@ -74,6 +85,8 @@ void telex_channel_unwatch(telex_channel *channel)
     if (watch->epoll < 0)
         return;
     epoll_ctl(watch->epoll, EPOLL_CTL_DEL, channel->link->ops->descriptor(channel->link), NULL);
+    if (channel->link->ops->death != NULL && channel->link->ops->death(channel->link) >= 0)
+        epoll_ctl(watch->epoll, EPOLL_CTL_DEL, channel->link->ops->death(channel->link), NULL);
     if (watch->bell >= 0) { /* telex_fd's own */
         telex_shut(watch->bell);
         telex_shut(watch->epoll);

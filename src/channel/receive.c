@@ -18,12 +18,32 @@ enum {
 
 /* ---- the inbox ---- */
 
+static void tell_waiting(telex_channel *channel, unsigned lane)
+{
+    const struct inbox_entry *first = telex_inbox_first(&channel->inbox);
+    channel->link->oldest = first != NULL ? first->message.number : 0;
+    channel->link->waiting = first != NULL ? telex_inbox_oldest(&channel->inbox, lane) : 0;
+}
+
 /* A message that is no longer in the inbox, or never was, counts as taken. */
 void telex_channel_take(telex_channel *channel, const telex_message *message, uint64_t cost)
 {
     struct telex_link *link = channel->link;
-    link->waiting = telex_inbox_oldest(&channel->inbox, message->lane);
+    tell_waiting(channel, message->lane);
     link->ops->take(link, message, cost);
+}
+
+/* Whether the program may have the message: a synchronous one may have been withdrawn. Then it is dropped here. */
+static bool may_take(telex_channel *channel, const telex_message *message, uint64_t cost)
+{
+    struct telex_link *link = channel->link;
+    if (!(message->flags & TELEX_IS_SYNC) || link->ops->claim == NULL)
+        return true;
+    tell_waiting(channel, message->lane);
+    if (link->ops->claim(link, message, cost))
+        return true;
+    telex_memory_release(message->memory);
+    return false;
 }
 
 bool telex_channel_may_pump(const telex_channel *channel)
@@ -119,6 +139,8 @@ static int fetch(telex_channel *channel, struct telex_arrival *arrival)
         return telex_link_break(link, r);
     }
     if ((arrival->message.flags & TELEX_IS_REPLY) || telex_channel_expects_line(channel)) {
+        if (!may_take(channel, &arrival->message, arrival->cost))
+            return FETCHED_OTHER;
         telex_channel_on_reply(channel, arrival);
         return FETCHED_REPLY;
     }
@@ -250,11 +272,16 @@ static int deliver(telex_channel *channel, const telex_message *message, uint64_
     return 0;
 }
 
+enum { WITHDRAWN = 1 };
+
+/* 0, WITHDRAWN (it was none any more), or -errno. */
 static int from_inbox(telex_channel *channel, telex_message *ret_message)
 {
     telex_message message;
     uint64_t cost;
     remove_entry(channel, telex_inbox_first(&channel->inbox), &message, &cost);
+    if (!may_take(channel, &message, cost))
+        return WITHDRAWN;
     return deliver(channel, &message, cost, ret_message);
 }
 
@@ -271,18 +298,22 @@ static int receive_locked(telex_channel *channel, telex_message *ret_message)
 {
     if (telex_channel_holds_back(channel))
         return -EAGAIN;
-    const struct inbox_entry *first = telex_inbox_first(&channel->inbox);
-    if (first != NULL)
-        return first->message.flags & TELEX_IS_SYNC ? sync_from_inbox(channel, ret_message) : from_inbox(channel, ret_message);
+    bool decides = channel->link->ops->claim != NULL; /* no other bytes say whether a synchronous message may be taken */
+    const struct inbox_entry *first;
+    while ((first = telex_inbox_first(&channel->inbox)) != NULL) {
+        int r = (first->message.flags & TELEX_IS_SYNC) && !decides ? sync_from_inbox(channel, ret_message) : from_inbox(channel, ret_message);
+        if (r != WITHDRAWN)
+            return r;
+    }
     for (unsigned others = 0; others < OTHERS_MOST;) {
         struct telex_arrival arrival;
         int r = fetch(channel, &arrival);
         if (r < 0)
             return r;
         others++;
-        if (r != FETCHED_MESSAGE)
+        if (r != FETCHED_MESSAGE || !may_take(channel, &arrival.message, arrival.cost))
             continue;
-        if (!(arrival.message.flags & TELEX_IS_SYNC))
+        if (!(arrival.message.flags & TELEX_IS_SYNC) || decides)
             return deliver(channel, &arrival.message, arrival.cost, ret_message);
         r = telex_inbox_add(&channel->inbox, &arrival);
         if (r < 0)

@@ -129,7 +129,7 @@ static int sleep_once(telex_channel *channel, enum channel_direction direction, 
     int free_baton = BATON_FREE;
     bool baton = atomic_compare_exchange_strong(&channel->baton, &free_baton, (int)direction);
     *held = *held || baton;
-    struct pollfd fds[2] = {{.fd = bell, .events = POLLIN}};
+    struct pollfd fds[3] = {{.fd = bell, .events = POLLIN}};
     unsigned count = 1;
     bool changed = atomic_load(&channel->events) != events || atomic_load(&channel->interrupted[direction]);
     if (baton && !changed) {
@@ -139,6 +139,8 @@ static int sleep_once(telex_channel *channel, enum channel_direction direction, 
         if (wanted == 0)
             count--; /* nothing to be had from the medium; polling it would only show its end again and again */
     }
+    if (baton && count == 2 && channel->link->ops->death != NULL)
+        fds[count++] = (struct pollfd){.fd = channel->link->ops->death(channel->link), .events = POLLIN};
     /* Relaxed: written by this thread, if it matters. The other one polls for both, and may not know yet that there is something to write. */
     if (!baton && !changed && atomic_load_explicit(&channel->link->blocked, memory_order_relaxed))
         telex_channel_wake(channel, direction == CHANNEL_SEND ? CHANNEL_RECEIVE : CHANNEL_SEND);
@@ -158,8 +160,10 @@ static int wait_longer(telex_channel *channel, enum channel_direction direction,
                        bool *held)
 {
     struct telex_pause pause;
+    struct telex_link *link = channel->link;
+    unsigned directions = direction == CHANNEL_RECEIVE ? TELEX_ARM_IN : TELEX_ARM_IN | TELEX_ARM_OUT;
     bool dozed = false;
-    unsigned tries = 0;
+    unsigned tries = link->ops->spin != NULL; /* who can look without trying need not look at the clock at once */
     telex_pause_begin(&pause, &channel->waiter[direction]);
     for (bool over = false;;) {
         if (interrupted(channel, direction))
@@ -174,7 +178,8 @@ static int wait_longer(telex_channel *channel, enum channel_direction direction,
         }
         if (over)
             return telex_say(-ETIMEDOUT, "the deadline passed");
-        if (pause.trying && tries++ % TRIES_A_LOOK != 0 && telex_pause_again(&pause, TELEX_NOT_LOOKED))
+        if (pause.trying && (link->ops->spin == NULL || link->ops->spin(link, directions)) && tries++ % TRIES_A_LOOK != 0 &&
+            telex_pause_again(&pause, TELEX_NOT_LOOKED))
             continue;
         int64_t now = telex_clock();
         if (now < deadline && telex_pause_again(&pause, now))

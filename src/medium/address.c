@@ -19,6 +19,7 @@ enum {
     VALUE_MAX = 512,      /* of an option's value */
 };
 
+#define KIB (UINT64_C(1) << 10)
 #define MIB (UINT64_C(1) << 20)
 #define TIB (UINT64_C(1) << 40)
 
@@ -41,6 +42,7 @@ static const struct choice fulls[] = {
     {"drop-oldest", TELEX_FULL_DROP_OLDEST},
     {NULL, 0},
 };
+static const struct choice answers[] = {{"no", TELEX_NO}, {"yes", TELEX_YES}, {NULL, 0}};
 static const struct choice flushes[] = {{"call", 1}, {NULL, 0}}; /* the only one that this version has */
 
 enum kind { SIZE, COUNT, OCTAL, DURATION, CHOICE, TEXT, WIRE };
@@ -65,6 +67,10 @@ static const struct option table[] = {
     {"buffer",      SIZE,     PLACES(buffer, buffer),           1, TIB, MIB, NULL},
     {"window",      SIZE,     PLACES(window, window),           TELEX_WINDOW_LEAST, TIB, MIB, NULL},
     {"queue",       COUNT,    PLACES(queue, queue),             0, UINT32_MAX, 0, NULL},
+    {"ring",        SIZE,     PLACES(ring, ring),               4096, UINT64_C(1) << 32, 64 * KIB, NULL},
+    {"arena",       SIZE,     PLACES(arena, arena),             1, UINT64_C(1) << 34, 256 * KIB, NULL},
+    {"prefault",    CHOICE,   PLACES(prefault, prefault),       TELEX_NO, TELEX_YES, TELEX_NO, answers},
+    {"trust",       CHOICE,   PLACES(trust, trust),             TELEX_NO, TELEX_YES, TELEX_YES, answers},
     {"greeting",    DURATION, PLACES(greeting, greeting),       1, INT64_MAX / 2, UINT64_C(10000000000), NULL},
     {"wait",        CHOICE,   PLACES(wait, wait),               TELEX_WAIT_ADAPTIVE, TELEX_WAIT_BLOCK, TELEX_WAIT_ADAPTIVE, waits},
     {"full",        CHOICE,   PLACES(full, full),               TELEX_FULL_WAIT, TELEX_FULL_DROP_OLDEST, TELEX_FULL_WAIT, fulls},

@@ -12,11 +12,11 @@ struct telex_wire;
 
 struct telex_settings { /* options with every default filled in */
     const struct telex_wire *wire;
-    uint64_t max, fixed /* UINT64_MAX: variable */, buffer, window, queue;
+    uint64_t max, fixed /* UINT64_MAX: variable */, buffer, window, queue, ring, arena;
     int64_t greeting; /* ns */
     enum telex_wait wait;
     enum telex_full full;
-    uint32_t mode, descriptors, pending;
+    uint32_t mode, descriptors, pending, prefault, trust; /* the last two: TELEX_NO, TELEX_YES */
     char program[64];
     char fault[128];
 };

@@ -20,6 +20,7 @@
 #include "os/lock.h"
 #include "telex/telex.h"
 
+struct telex_greeting;
 struct telex_link;
 struct telex_port;
 
@@ -94,6 +95,8 @@ struct telex_link_ops {
     int (*next)(struct telex_link *link, struct telex_arrival *ret_arrival);
     /* [in] The program takes the message: it counts as taken and its credit returns; a synchronous one is told at once. */
     void (*take)(struct telex_link *link, const telex_message *message, uint64_t cost);
+    /* [in] Before a synchronous message is handed to the program: whether it may be; false: it was withdrawn, and is dropped. NULL: it always may. */
+    bool (*claim)(struct telex_link *link, const telex_message *message, uint64_t cost);
     /* [in] Answers a withdrawal: TELEX_TAKEN, or TELEX_WITHDRAWN with the message's cost. */
     void (*decide)(struct telex_link *link, uint64_t number, int outcome, uint64_t cost);
     /* [in] Nothing is left to receive just now: tells what was taken since the last time. */
@@ -105,6 +108,15 @@ struct telex_link_ops {
      * held meanwhile: only for a channel that one thread uses. -EOPNOTSUPP: the medium cannot, or there is work already. May be NULL.
      */
     int (*doze)(struct telex_link *link);
+    /*
+     * No lock. Tries again for a microsecond or some, without a system call: true: a try in these directions may succeed now. NULL: trying is the way to find
+     * out.
+     */
+    bool (*spin)(struct telex_link *link, unsigned directions);
+    /* [out] Memory of the medium itself to write a message into: 0, -EAGAIN: some may come back soon; -ENOBUFS: take heap memory. NULL: always that. */
+    int (*loan)(struct telex_link *link, size_t length, telex_message *ret_message);
+    /* A descriptor that becomes readable when the peer has died, be its end of the link held open by another process or not; -1: none. NULL: there is none. */
+    int (*death)(struct telex_link *link);
     /* [in out] Gives back buffers that hold nothing. */
     void (*rest)(struct telex_link *link);
 
@@ -125,6 +137,7 @@ struct telex_link {
     atomic_bool blocked;           /* written under [out]: something waits for the medium to take it */
     atomic_bool held;              /* written under [out]: something waits for what follows it (TELEX_MORE), or for a wait */
     uint64_t waiting;              /* [in] set before `take`: the oldest message of that lane that arrived and still waits to be taken; 0: none */
+    uint64_t oldest;               /* the same over all lanes */
     bool thirsty;                  /* [out] credit is running low: reading would help */
     unsigned news;                 /* [in] raised when something arrived that a sender may wait for */
     int in_end, out_end;           /* [in], [out] 0, or the error that the direction has ended with */
@@ -149,6 +162,15 @@ int telex_link_blame(struct telex_link *link, int error);
 
 /* Says the reason of the end again, for this thread. Returns `error`. */
 int telex_link_say_reason(struct telex_link *link, int error);
+
+/* What this process says of itself; `descriptors`: the medium can carry them. */
+struct telex_greeting telex_link_greeting(const struct telex_settings *settings, bool descriptors);
+
+/* Agrees with the peer's greeting on what the link will do: 0, or the error of dial, *ret_bye saying why (enum telex_bye). */
+int telex_link_agree(struct telex_link *link, const struct telex_greeting *ours, const struct telex_greeting *theirs, uint32_t *ret_bye);
+
+/* The lesser of two bounds, where 0 is none; UINT64_MAX: none. */
+uint64_t telex_link_lesser(uint64_t ours, uint64_t theirs);
 
 /* [in] The peer broke the rules, or going on is impossible: tells it why (the thread's last sentence) and ends both directions with `error`, which it returns. */
 int telex_link_break(struct telex_link *link, int error);

@@ -4,9 +4,12 @@
 #include <string.h>
 
 #include "medium/medium.h"
+#include "medium/shm/shm.h"
 #include "medium/stream/stream.h"
 
 static const struct telex_medium media[] = {
+    {"shm", telex_shm_dial, telex_shm_listen, NULL},
+    {"inproc", telex_shm_dial, telex_shm_listen, "local"},
     {"unix", telex_stream_dial, telex_stream_listen, &telex_bytes_unix},
     {"tcp", telex_stream_dial, telex_stream_listen, &telex_bytes_tcp},
 };
@@ -18,7 +21,7 @@ const struct telex_medium *telex_medium_of(const struct telex_address *address)
 {
     for (size_t i = 0; i < sizeof media / sizeof *media; i++)
         if (strcmp(address->scheme, media[i].scheme) == 0)
-            return address->faulty ? &faulty : &media[i];
+            return address->faulty && media[i].dial == telex_stream_dial ? &faulty : &media[i];
 
     char known[128] = "";
     for (size_t i = 0; i < sizeof media / sizeof *media; i++) {

@@ -33,6 +33,7 @@ struct conform_medium {
     const char *name;
     const char *address; /* printf format; its one %s is the case's private directory */
     const char *query;   /* options it always needs, "" for none */
+    unsigned wires;      /* enum conform_wires */
     bool local, faulty;
 };
 

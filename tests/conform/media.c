@@ -3,14 +3,15 @@
 #include "conform/conform.h"
 
 const struct conform_medium conform_media[] = {
-    {"unix", "unix://%s/socket", "", true, false},
-    {"abstract", "unix://@telex%s", "", true, false},
-    {"tcp", "tcp://127.0.0.1:0", "", false, false},
-    {"tcp6", "tcp://[::1]:0", "", false, false},
-    {"fault-unix", "fault+unix://%s/socket", "fault=short:40,again:10,seed:11", true, true},
-    {"fault-tcp", "fault+tcp://127.0.0.1:0", "fault=short:40,again:10,seed:12", false, true},
-    {"split-unix", "fault+unix://%s/socket", "fault=split:1", true, true},
-    {"delay-tcp", "fault+tcp://127.0.0.1:0", "fault=delay:300us", false, true},
+    {"shm", "shm://%s/shm", "", ON_TELEX, true, false},
+    {"unix", "unix://%s/socket", "", ON_ALL, true, false},
+    {"abstract", "unix://@telex%s", "", ON_ALL, true, false},
+    {"tcp", "tcp://127.0.0.1:0", "", ON_ALL, false, false},
+    {"tcp6", "tcp://[::1]:0", "", ON_ALL, false, false},
+    {"fault-unix", "fault+unix://%s/socket", "fault=short:40,again:10,seed:11", ON_ALL, true, true},
+    {"fault-tcp", "fault+tcp://127.0.0.1:0", "fault=short:40,again:10,seed:12", ON_ALL, false, true},
+    {"split-unix", "fault+unix://%s/socket", "fault=split:1", ON_ALL, true, true},
+    {"delay-tcp", "fault+tcp://127.0.0.1:0", "fault=delay:300us", ON_ALL, false, true},
 };
 
 const size_t conform_medium_count = sizeof conform_media / sizeof *conform_media;

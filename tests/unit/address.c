@@ -163,7 +163,7 @@ static void versions(void **state)
     refused("unix:///x", &later.options, "does not know");
 
     refused("unix:///x", &(telex_options){0}, "telex_options.size");
-    refused("unix:///x", &(telex_options){.size = sizeof(telex_options), .room = {[7] = 1}}, "room");
+    refused("unix:///x", &(telex_options){.size = sizeof(telex_options), .room = {[4] = 1}}, "room");
     refused("unix:///x", &(telex_options){.size = sizeof(telex_options), .reserved = 1}, "reserved");
 }
 

@@ -4,11 +4,9 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "medium/stream/stream.h"
 #include "os/fork.h"
-#include "os/process.h"
 
 /* ---- greeting ---- */
 
@@ -17,42 +15,19 @@ static void stage_greeting(struct telex_stream *stream)
     stream->staging_end += telex_greeting_encode(&stream->ours, stream->staging + stream->staging_end);
 }
 
-static uint64_t lesser_bound(uint64_t ours, uint64_t theirs)
-{
-    if (ours == 0 && theirs == 0)
-        return UINT64_MAX;
-    return ours == 0 || (theirs != 0 && theirs < ours) ? theirs : ours;
-}
-
 static int agree(struct telex_stream *stream, const struct telex_greeting *theirs, uint32_t *ret_bye)
 {
     struct telex_link *link = &stream->link;
-    *ret_bye = TELEX_BYE_VERSION;
-    int r = telex_greeting_agree(&stream->ours, theirs);
+    int r = telex_link_agree(link, &stream->ours, theirs, ret_bye);
     if (r < 0)
         return r;
-    *ret_bye = TELEX_BYE_REFUSED;
-    uint64_t ours = stream->ours.fixed;
-    if (ours != UINT64_MAX && theirs->fixed != UINT64_MAX && ours != theirs->fixed)
-        return telex_say(-ECONNREFUSED, "one side wants messages of %llu bytes, the other of %llu (option size)",
-                         (unsigned long long)ours, (unsigned long long)theirs->fixed);
-    link->fixed = ours != UINT64_MAX ? ours : theirs->fixed;
-    link->max = stream->ours.max < theirs->max ? stream->ours.max : theirs->max;
-    if (link->fixed != UINT64_MAX && link->fixed > link->max)
-        return telex_say(-ECONNREFUSED, "messages of %llu bytes are wanted (option size), but one side accepts at most %llu",
-                         (unsigned long long)link->fixed, (unsigned long long)link->max);
-    bool passing = (stream->ours.features & theirs->features & TELEX_FEATURE_DESCRIPTORS) && stream->bytes->carries_descriptors;
-    link->descriptors = passing ? theirs->descriptors : 0;
     if (link->descriptors > TELEX_BYTES_DESCRIPTORS)
         link->descriptors = TELEX_BYTES_DESCRIPTORS;
-    stream->queue = lesser_bound(stream->ours.queue, theirs->queue);
+    stream->queue = telex_link_lesser(stream->ours.queue, theirs->queue);
     stream->limit_bytes = theirs->window;
     stream->limit_messages = stream->queue;
     atomic_store_explicit(&stream->credit_messages, stream->queue, memory_order_relaxed);
     stream->told_messages = stream->asked_messages = stream->queue;
-    memcpy(link->life, theirs->life, sizeof link->life);
-    link->pid = theirs->pid;
-    memcpy(link->program, theirs->program, sizeof link->program);
     return 0;
 }
 
@@ -253,24 +228,6 @@ const struct telex_link_ops telex_stream_ops = {
     .free = stream_free,
 };
 
-static struct telex_greeting greeting_of(const struct telex_settings *settings, const struct telex_bytes *bytes)
-{
-    struct telex_greeting greeting = {
-        .lowest = TELEX_WIRE_VERSION,
-        .highest = TELEX_WIRE_VERSION,
-        .features = bytes->carries_descriptors && settings->descriptors > 0 ? TELEX_FEATURE_DESCRIPTORS : 0,
-        .descriptors = settings->descriptors,
-        .max = settings->max,
-        .window = settings->window,
-        .queue = settings->queue,
-        .fixed = settings->fixed,
-        .pid = getpid(),
-    };
-    memcpy(greeting.life, telex_life(), sizeof greeting.life);
-    memcpy(greeting.program, settings->program, sizeof greeting.program);
-    return greeting;
-}
-
 /* Takes over `bytes`; also when it fails. */
 int telex_stream_new(struct telex_bytes *bytes, const struct telex_settings *settings, bool passive, struct telex_link **ret_link)
 {
@@ -289,7 +246,7 @@ int telex_stream_new(struct telex_bytes *bytes, const struct telex_settings *set
     stream->controls = (settings->wire->can & TELEX_CAN_GREET) != 0;
     stream->greeted = stream->admitted = !stream->controls;
     stream->buffer = settings->buffer;
-    stream->ours = greeting_of(settings, bytes);
+    stream->ours = telex_link_greeting(settings, bytes->carries_descriptors);
     stream->link.max = settings->max;
     stream->link.fixed = settings->fixed;
     stream->link.window = settings->window;

@@ -17,6 +17,7 @@
 #include "base/reason.h"
 #include "medium/stream/bytes.h"
 #include "medium/stream/sockets.h"
+#include "medium/stream/unix.h"
 #include "os/clock.h"
 #include "os/fork.h"
 #include "os/runtime.h"
@@ -46,20 +47,20 @@ struct unix_port {
 
 /* ---- names ---- */
 
-static int name_of(const char *where, struct sockaddr_un *ret_name, socklen_t *ret_length)
+static int name_of(const char *scheme, const char *where, struct sockaddr_un *ret_name, socklen_t *ret_length)
 {
     size_t length = strlen(where);
     *ret_name = (struct sockaddr_un){.sun_family = AF_UNIX};
     if (where[0] != '/' && where[0] != '@')
         return telex_say(
             -EINVAL,
-            "\"unix://%.100s\": it wants a path from the root (three slashes: unix:///tmp/name) or unix://@NAME",
-            where);
+            "\"%s://%.100s\": it wants a path from the root (three slashes: unix:///tmp/name) or unix://@NAME",
+            scheme, where);
     if (length == 1)
-        return telex_say(-EINVAL, "\"unix://%s\": the name is empty", where);
+        return telex_say(-EINVAL, "\"%s://%s\": the name is empty", scheme, where);
     if (length >= sizeof ret_name->sun_path)
         return telex_say(
-            -EINVAL, "\"unix://%.40s...\" has %zu bytes after the two slashes; a Unix socket's name has at most %zu",
+            -EINVAL, "\"%s://%.40s...\" has %zu bytes after the two slashes; a Unix socket's name has at most %zu", scheme,
             where, length, sizeof ret_name->sun_path - 1);
     memcpy(ret_name->sun_path, where, length);
     bool abstract = where[0] == '@';
@@ -233,7 +234,7 @@ static int bytes_new(int fd, bool takes_descriptors, struct telex_bytes **ret_by
 
 /* ---- dialing ---- */
 
-static int explain(int error, const char *where)
+static int explain(int error, const struct telex_address *address)
 {
     static const struct {
         int error;
@@ -250,8 +251,8 @@ static int explain(int error, const char *where)
     };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (known[i].error == -error)
-            return telex_say(error, "unix://%s: %s", where, known[i].sentence);
-    return telex_say(error, "unix://%s: %s", where, strerror(-error));
+            return telex_say(error, "%s://%s: %s", address->scheme, address->where, known[i].sentence);
+    return telex_say(error, "%s://%s: %s", address->scheme, address->where, strerror(-error));
 }
 
 /* A full queue is -EAGAIN at once, and poll cannot wait for it: so this asks again, after pauses that grow. */
@@ -273,11 +274,11 @@ static int connect_until(int fd, const struct sockaddr_un *name, socklen_t lengt
     }
 }
 
-static int unix_dial(const struct telex_address *address, int64_t deadline, struct telex_bytes **ret_bytes)
+int telex_unix_dial(const struct telex_address *address, const char *where, bool takes_descriptors, int64_t deadline, struct telex_bytes **ret_bytes)
 {
     struct sockaddr_un name;
     socklen_t length;
-    int error = name_of(address->where, &name, &length);
+    int error = name_of(address->scheme, where, &name, &length);
     if (error < 0)
         return error;
     int fd = telex_socket_new(AF_UNIX);
@@ -286,9 +287,14 @@ static int unix_dial(const struct telex_address *address, int64_t deadline, stru
     error = connect_until(fd, &name, length, deadline);
     if (error < 0) {
         telex_shut(fd);
-        return explain(error, address->where);
+        return explain(error, address);
     }
-    return bytes_new(fd, address->settings.descriptors > 0, ret_bytes);
+    return bytes_new(fd, takes_descriptors, ret_bytes);
+}
+
+static int unix_dial(const struct telex_address *address, int64_t deadline, struct telex_bytes **ret_bytes)
+{
+    return telex_unix_dial(address, address->where, address->settings.descriptors > 0, deadline, ret_bytes);
 }
 
 /* ---- listening ---- */
@@ -339,15 +345,15 @@ static const struct telex_bytes_port_ops port_ops = {
 };
 
 /* Removes the path if a dead process left it: 0, or -EADDRINUSE with a sentence. */
-static int remove_stale(const struct sockaddr_un *name, socklen_t length)
+static int remove_stale(const struct telex_address *address, const struct sockaddr_un *name, socklen_t length)
 {
     const char *path = name->sun_path;
     struct stat facts;
     if (lstat(path, &facts) < 0)
-        return errno == ENOENT ? 0 : telex_say(-EADDRINUSE, "unix://%s: %m", path);
+        return errno == ENOENT ? 0 : telex_say(-EADDRINUSE, "%s://%s: %m", address->scheme, address->where);
     if (!S_ISSOCK(facts.st_mode))
         return telex_say(-EADDRINUSE,
-                         "unix://%s: there is a file of that name that is no socket; telex does not remove it", path);
+                         "%s://%s: there is a file of that name that is no socket; telex does not remove it", address->scheme, address->where);
     int fd = telex_socket_new(AF_UNIX);
     if (fd < 0)
         return fd;
@@ -356,15 +362,15 @@ static int remove_stale(const struct sockaddr_un *name, socklen_t length)
     if (error == ENOENT)
         return 0;
     if (error == EACCES || error == EPERM)
-        return telex_say(-EADDRINUSE, "unix://%s: there is a socket of another user", path);
+        return telex_say(-EADDRINUSE, "%s://%s: there is a socket of another user", address->scheme, address->where);
     if (error != ECONNREFUSED)
-        return telex_say(-EADDRINUSE, "unix://%s: somebody listens there (telex list tells who); choose another path", path);
+        return telex_say(-EADDRINUSE, "%s://%s: somebody listens there (telex list tells who); choose another path", address->scheme, address->where);
     if (unlink(path) < 0 && errno != ENOENT)
-        return telex_say(-EADDRINUSE, "unix://%s: a dead process left it, and it cannot be removed: %m", path);
+        return telex_say(-EADDRINUSE, "%s://%s: a dead process left it, and it cannot be removed: %m", address->scheme, address->where);
     return 0;
 }
 
-static int bind_path(int fd, const struct sockaddr_un *name, socklen_t length)
+static int bind_path(int fd, const struct telex_address *address, const struct sockaddr_un *name, socklen_t length)
 {
     int error = -EADDRINUSE;
     for (int i = 0; i < STALE_TRIES && error == -EADDRINUSE; i++) {
@@ -372,25 +378,25 @@ static int bind_path(int fd, const struct sockaddr_un *name, socklen_t length)
             return 0;
         error = -errno;
         if (error == -EADDRINUSE) {
-            int stale = remove_stale(name, length);
+            int stale = remove_stale(address, name, length);
             if (stale < 0)
                 return stale;
         }
     }
-    return telex_say(error, "unix://%s: %s", name->sun_path,
+    return telex_say(error, "%s://%s: %s", address->scheme, address->where,
                      error == -ENOENT ? "its directory does not exist: make it first" : strerror(-error));
 }
 
 /* Nobody can connect before listen(2), so the mode is right before the first peer comes. */
-static int listen_path(struct unix_port *self, const struct sockaddr_un *name, socklen_t length, uint32_t mode)
+static int listen_path(struct unix_port *self, const struct telex_address *address, const struct sockaddr_un *name, socklen_t length)
 {
-    int error = bind_path(self->fd, name, length);
+    int error = bind_path(self->fd, address, name, length);
     if (error < 0)
         return error;
     struct stat facts;
-    if (fchmodat(AT_FDCWD, name->sun_path, (mode_t)mode, AT_SYMLINK_NOFOLLOW) < 0 ||
+    if (fchmodat(AT_FDCWD, name->sun_path, (mode_t)address->settings.mode, AT_SYMLINK_NOFOLLOW) < 0 ||
         lstat(name->sun_path, &facts) < 0 || listen(self->fd, SOMAXCONN) < 0) {
-        error = telex_say(-errno, "unix://%s: %m", name->sun_path);
+        error = telex_say(-errno, "%s://%s: %m", address->scheme, address->where);
         unlink(name->sun_path);
         return error;
     }
@@ -401,37 +407,37 @@ static int listen_path(struct unix_port *self, const struct sockaddr_un *name, s
     return 0;
 }
 
-static int listen_at(struct unix_port *self, const struct telex_address *address)
+static int listen_at(struct unix_port *self, const struct telex_address *address, const char *where)
 {
     struct sockaddr_un name;
     socklen_t length;
-    int error = name_of(address->where, &name, &length);
+    int error = name_of(address->scheme, where, &name, &length);
     if (error < 0)
         return error;
-    if (address->where[0] == '@') {
+    if (where[0] == '@') {
         if (bind(self->fd, (struct sockaddr *)&name, length) == 0 && listen(self->fd, SOMAXCONN) == 0)
             return 0;
-        error = errno == EADDRINUSE ? telex_say(-EADDRINUSE, "unix://%s: somebody listens there (telex list tells who); choose another name", address->where)
-                                    : telex_say(-errno, "unix://%s: %m", address->where);
+        error = errno == EADDRINUSE ? telex_say(-EADDRINUSE, "%s://%s: somebody listens there (telex list tells who); choose another name", address->scheme, address->where)
+                                    : telex_say(-errno, "%s://%s: %m", address->scheme, address->where);
         return error;
     }
     int lock = telex_runtime_lock(); /* without a runtime directory it goes on unlocked: nothing else needs one here */
-    error = listen_path(self, &name, length, address->settings.mode);
+    error = listen_path(self, address, &name, length);
     telex_shut(lock);
     return error;
 }
 
-static int unix_listen(const struct telex_address *address, struct telex_bytes_port **ret_port)
+int telex_unix_listen(const struct telex_address *address, const char *where, bool takes_descriptors, struct telex_bytes_port **ret_port)
 {
     struct unix_port *self = calloc(1, sizeof *self);
     if (self == NULL)
         return telex_say(-ENOMEM, "out of memory");
     self->base.ops = &port_ops;
-    self->takes_descriptors = address->settings.descriptors > 0;
-    telex_address_write("unix", address->where, self->address, sizeof self->address);
+    self->takes_descriptors = takes_descriptors;
+    telex_address_write(address->scheme, address->where, self->address, sizeof self->address);
     int error = self->fd = telex_socket_new(AF_UNIX);
     if (error >= 0)
-        error = listen_at(self, address);
+        error = listen_at(self, address, where);
     if (error < 0) {
         telex_shut(self->fd);
         free(self);
@@ -439,6 +445,11 @@ static int unix_listen(const struct telex_address *address, struct telex_bytes_p
     }
     *ret_port = &self->base;
     return 0;
+}
+
+static int unix_listen(const struct telex_address *address, struct telex_bytes_port **ret_port)
+{
+    return telex_unix_listen(address, address->where, address->settings.descriptors > 0, ret_port);
 }
 
 const struct telex_bytes_medium telex_bytes_unix = {.dial = unix_dial, .listen = unix_listen};

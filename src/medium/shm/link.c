@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: MIT */
+/* The life of a link through shared memory: made, asleep, woken, ended; and its table of operations. */
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "medium/shm/shm.h"
+#include "os/clock.h"
+#include "os/fork.h"
+
+enum {
+    LOOKS_IN_A_SPIN = 256,
+    PAUSES_MOST = 64,
+};
+
+/* ---- sleeping ---- */
+
+void telex_shm_awake(struct shm_link *shm)
+{
+    struct shm_page *page = shm->area->own.page;
+    /* Relaxed: a bell that is rung too often is a look in vain. */
+    if (shm->announced_in)
+        atomic_store_explicit(&page->asleep_in, 0, memory_order_relaxed);
+    if (shm->announced_out)
+        atomic_store_explicit(&page->asleep_out, 0, memory_order_relaxed);
+    shm->announced_in = shm->announced_out = false;
+}
+
+bool telex_shm_announce(struct shm_link *shm, bool in, bool out)
+{
+    struct shm_page *page = shm->area->own.page;
+    bool news = false;
+    if (in && !shm->announced_in) {
+        atomic_store_explicit(&page->asleep_in, ++shm->sleeps, memory_order_relaxed); /* ordered by the barrier below: (1) in area.h */
+        shm->announced_in = news = true;
+    }
+    if (out && !shm->announced_out) {
+        atomic_store_explicit(&page->asleep_out, ++shm->sleeps, memory_order_relaxed);
+        shm->announced_out = news = true;
+    }
+    if (news)
+        shm_bell_settle(shm->area); /* (2) */
+    bool changed = (in && telex_shm_has_work(shm)) || (out && telex_shm_progressed(shm)); /* (3) */
+    if (changed)
+        telex_shm_awake(shm);
+    return !changed;
+}
+
+static int arm(struct telex_link *link, unsigned directions)
+{
+    struct shm_link *shm = shm_of(link);
+    if (!shm->attached || !shm->admitted || shm->refused)
+        return shm->refused ? 0 : POLLIN;
+    bool in = (directions & TELEX_ARM_IN) != 0 && link->in_end == 0;
+    if (in && telex_shm_has_work(shm))
+        return -1;
+    telex_shm_publish(shm);
+    if (!telex_shm_announce(shm, in, shm->hungry || shm->undecided != 0))
+        return -1;
+    return link->in_end == 0 ? POLLIN : 0;
+}
+
+static void relax(unsigned pauses)
+{
+    for (unsigned i = 0; i < pauses; i++)
+        __builtin_ia32_pause();
+}
+
+/*
+ * Who looks at the place that the other is just writing to takes the cache line from it, again and again. So while messages come in runs, this looks away for
+ * a while before it looks again; a lone message, which no run precedes, is seen at once.
+ */
+static bool spin(struct telex_link *link, unsigned directions)
+{
+    struct shm_link *shm = shm_of(link);
+    for (unsigned i = 0; i < LOOKS_IN_A_SPIN; i++) {
+        if ((directions & TELEX_ARM_IN) && shm_ring_look(&shm->reader) != 0)
+            return true;
+        if ((directions & TELEX_ARM_OUT) && telex_shm_progressed(shm))
+            return true;
+        relax(1);
+    }
+    return false;
+}
+
+/* ---- the end ---- */
+
+bool telex_shm_is_dead(struct shm_link *shm)
+{
+    if (shm->death < 0)
+        return false;
+    struct pollfd fd = {.fd = shm->death, .events = POLLIN};
+    return telex_poll(&fd, 1, 0) > 0;
+}
+
+static int death(struct telex_link *link)
+{
+    return shm_of(link)->death;
+}
+
+static void finish(struct telex_link *link, uint32_t code, const char *sentence, bool now)
+{
+    struct shm_link *shm = shm_of(link);
+    if (now)
+        telex_shm_forget(shm);
+    if (!shm->finishing) {
+        shm->finishing = true;
+        shm->bye_code = code;
+        shm->bye_sentence = sentence != NULL && sentence[0] != '\0' ? strndup(sentence, TELEX_WIRE_SENTENCE) : NULL;
+        shm->bye_due = shm->attached && !shm->refused;
+    }
+    telex_shm_push(link);
+}
+
+static uint64_t known(const struct shm_link *shm)
+{
+    uint64_t taken = shm->seen.messages;
+    if (shm->told && shm->told_taken > taken)
+        taken = shm->told_taken;
+    return taken;
+}
+
+static bool all_taken(struct shm_link *shm)
+{
+    if (known(shm) + shm->withdrawn < shm->admitted_messages && shm->attached)
+        telex_shm_refresh(shm);
+    return known(shm) + shm->withdrawn >= shm->admitted_messages;
+}
+
+static int finished(struct telex_link *link)
+{
+    struct shm_link *shm = shm_of(link);
+    if (shm->refused || !shm->attached || all_taken(shm) || shm->told)
+        return 0;
+    if (link->in_end != 0 || link->out_end == -EPROTO)
+        return -ECONNRESET;
+    shm->hungry = true;
+    return -EAGAIN;
+}
+
+/* What lies in shared memory stays there, whatever becomes of this process. */
+static int delivered(struct telex_link *link)
+{
+    struct shm_link *shm = shm_of(link);
+    int r = telex_shm_push(link);
+    if (r == -EAGAIN)
+        return r;
+    if (all_taken(shm))
+        return 0;
+    return r < 0 ? r : link->out_end;
+}
+
+static void count(struct telex_link *link, telex_counters *counters)
+{
+    struct shm_link *shm = shm_of(link);
+    if (shm->attached)
+        telex_shm_refresh(shm);
+    counters->sent = shm->admitted_messages;
+    counters->sent_bytes = shm->admitted_bytes;
+    counters->taken = known(shm);
+    counters->withdrawn = shm->withdrawn;
+    counters->dropped = shm->dropped;
+    counters->queued = shm->queued_messages;
+    counters->queued_bytes = shm->queued_bytes;
+}
+
+/* ---- the rest ---- */
+
+static void rest(struct telex_link *link)
+{
+    (void)link; /* what there is is agreed with the peer */
+}
+
+static int descriptor(struct telex_link *link)
+{
+    struct telex_bytes *bytes = shm_of(link)->area->bytes;
+    return bytes->ops->descriptor(bytes);
+}
+
+static void peer(struct telex_link *link, struct telex_medium_peer *ret_peer)
+{
+    struct telex_bytes *bytes = shm_of(link)->area->bytes;
+    bytes->ops->peer(bytes, ret_peer);
+}
+
+static void shm_free(struct telex_link *link)
+{
+    struct shm_link *shm = shm_of(link);
+    if (shm->attached)
+        telex_shm_publish(shm);
+    telex_shm_output_free(shm);
+    telex_shm_input_free(shm);
+    telex_shut(shm->fd);
+    telex_shut(shm->decisions_fd);
+    telex_shut(shm->death);
+    free(shm->hello);
+    telex_shm_area_leave(shm->area);
+    telex_link_deinit(link);
+    free(shm);
+}
+
+const struct telex_link_ops telex_shm_ops = {
+    .greet = telex_shm_greet,
+    .admit = telex_shm_admit,
+    .put = telex_shm_put,
+    .keep = telex_shm_keep,
+    .push = telex_shm_push,
+    .drop = telex_shm_drop,
+    .withdraw = telex_shm_withdraw,
+    .outcome = telex_shm_outcome,
+    .tell = telex_shm_tell,
+    .finish = finish,
+    .finished = finished,
+    .delivered = delivered,
+    .count = count,
+    .next = telex_shm_next,
+    .take = telex_shm_take,
+    .claim = telex_shm_claim,
+    .report = telex_shm_report,
+    .arm = arm,
+    .doze = telex_shm_doze,
+    .spin = spin,
+    .loan = telex_shm_loan_of,
+    .death = death,
+    .rest = rest,
+    .descriptor = descriptor,
+    .peer = peer,
+    .free = shm_free,
+};
+
+/* The peer's process, so that its death is seen whoever else holds its end of the socket. -1: it cannot be told; then the socket must do. */
+static int watch_death(const struct shm_link *shm)
+{
+    struct telex_medium_peer peer;
+    shm->area->bytes->ops->peer(shm->area->bytes, &peer);
+    if (peer.pid <= 0 || peer.pid == (int64_t)getpid())
+        return -1;
+    int fd = (int)syscall(SYS_pidfd_open, (pid_t)peer.pid, 0);
+    return fd < 0 ? -1 : telex_own(fd);
+}
+
+/* Takes over `bytes`; also when it fails. */
+int telex_shm_new(struct telex_bytes *bytes, const struct telex_settings *settings, bool passive, bool local, struct telex_link **ret_link)
+{
+    struct shm_area *area = telex_shm_area_new(bytes);
+    struct shm_link *shm = area != NULL ? calloc(1, sizeof *shm) : NULL;
+    if (shm == NULL) {
+        if (area != NULL)
+            telex_shm_area_leave(area);
+        return telex_say(-ENOMEM, "no memory for a channel");
+    }
+    telex_link_init(&shm->link, &telex_shm_ops, settings->wire);
+    shm->area = area;
+    area->fenced = !telex_membarrier_ready();
+    shm->settings = *settings;
+    shm->ours = telex_link_greeting(settings, true);
+    shm->link.max = settings->max;
+    shm->link.fixed = settings->fixed;
+    shm->link.window = settings->window;
+    shm->queue = UINT64_MAX;
+    shm->buffer = settings->buffer;
+    shm->full = (enum telex_full)settings->full;
+    shm->prefault = settings->prefault == TELEX_YES;
+    shm->wants_trust = settings->trust == TELEX_YES;
+    shm->local = local;
+    shm->passive = passive;
+    shm->fd = shm->decisions_fd = -1;
+    shm->death = watch_death(shm);
+    telex_list_init(&shm->owed);
+    if (!passive) {
+        int r = telex_shm_begin(shm, settings);
+        if (r < 0) {
+            shm_free(&shm->link);
+            return r;
+        }
+    }
+    *ret_link = &shm->link;
+    return 0;
+}
