@@ -61,7 +61,7 @@ struct telex_channel {
 
     /* ---- link->in ---- */
     struct telex_inbox inbox;
-    unsigned seen_news;
+    unsigned seen_news, seen_disarmed;
     uint64_t received, received_bytes, late; /* replies are counted under both locks */
 
     /* ---- link->out ---- */

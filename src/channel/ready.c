@@ -43,6 +43,7 @@ void telex_channel_settle(telex_channel *channel)
     if (changed)
         watch->tell(channel, ready);
     telex_unlock(&link->out);
+    telex_channel_spread_news(channel);
     telex_unlock(&link->in);
 }
 

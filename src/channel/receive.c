@@ -18,18 +18,11 @@ enum {
 
 /* ---- the inbox ---- */
 
-static void tell_waiting(telex_channel *channel, unsigned lane)
-{
-    const struct inbox_entry *first = telex_inbox_first(&channel->inbox);
-    channel->link->oldest = first != NULL ? first->message.number : 0;
-    channel->link->waiting = first != NULL ? telex_inbox_oldest(&channel->inbox, lane) : 0;
-}
-
 /* A message that is no longer in the inbox, or never was, counts as taken. */
 void telex_channel_take(telex_channel *channel, const telex_message *message, uint64_t cost)
 {
     struct telex_link *link = channel->link;
-    tell_waiting(channel, message->lane);
+    link->waiting = telex_inbox_oldest(&channel->inbox, message->lane);
     link->ops->take(link, message, cost);
 }
 
@@ -39,7 +32,6 @@ static bool may_take(telex_channel *channel, const telex_message *message, uint6
     struct telex_link *link = channel->link;
     if (!(message->flags & TELEX_IS_SYNC) || link->ops->claim == NULL)
         return true;
-    tell_waiting(channel, message->lane);
     if (link->ops->claim(link, message, cost))
         return true;
     telex_memory_release(message->memory);

@@ -183,7 +183,14 @@ int telex_channel_put(telex_channel *channel, telex_message *message, struct tel
 {
     struct putting putting = {message, how, call};
     how->borrow = message->length > BORROW_FROM;
+    how->patient = deadline != TELEX_NOW && channel->full == TELEX_FULL_WAIT;
     int r = put_once(channel, &putting);
+    if (r == -EAGAIN && how->patient) { /* a peer that reads has room soon; for one that does not, the message waits here */
+        telex_time until = telex_after(LINGER_NS);
+        r = telex_channel_wait(channel, CHANNEL_SEND, until < deadline ? until : deadline, try_put, &putting);
+        how->patient = false;
+        r = r == -ETIMEDOUT ? put_once(channel, &putting) : r;
+    }
     bool may_drop = !how->call && how->request == 0 && !(how->flags & TELEX_SYNC);
     if (r == -EAGAIN && channel->full == TELEX_FULL_DROP_NEWEST && may_drop)
         r = drop_newest(channel);

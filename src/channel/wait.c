@@ -36,6 +36,11 @@ void telex_channel_wake(telex_channel *channel, enum channel_direction direction
 
 void telex_channel_spread_news(telex_channel *channel)
 {
+    if (channel->link->disarmed != channel->seen_disarmed) {
+        channel->seen_disarmed = channel->link->disarmed;
+        telex_channel_wake(channel, CHANNEL_RECEIVE);
+        telex_channel_wake(channel, CHANNEL_SEND);
+    }
     if (channel->link->news == channel->seen_news)
         return;
     channel->seen_news = channel->link->news;
@@ -148,6 +153,8 @@ static int sleep_once(telex_channel *channel, enum channel_direction direction, 
         telex_channel_report(channel);
     if (!changed)
         r = telex_poll(fds, count, until < deadline ? until : deadline);
+    if (r == -EINVAL && count > 2) /* a limit of open files so low that the kernel takes no list of three */
+        r = telex_poll(fds, 2, until < deadline ? until : deadline);
     atomic_store(&channel->asleep[direction], false);
     if (baton)
         atomic_store(&channel->baton, BATON_FREE);

@@ -49,6 +49,7 @@ struct telex_put { /* how a message leaves, besides what the message itself says
     unsigned flags;   /* TELEX_SYNC, TELEX_MORE */
     bool call;        /* it is a request */
     uint64_t request; /* it answers this request; 0: it is no reply */
+    bool patient;     /* the sender would rather wait a while than have the message copied to wait here: -EAGAIN then, though there is room for it to wait */
     bool borrow;      /* the link may go on reading message->data after the return, until `keep` */
 };
 
@@ -137,9 +138,9 @@ struct telex_link {
     atomic_bool blocked;           /* written under [out]: something waits for the medium to take it */
     atomic_bool held;              /* written under [out]: something waits for what follows it (TELEX_MORE), or for a wait */
     uint64_t waiting;              /* [in] set before `take`: the oldest message of that lane that arrived and still waits to be taken; 0: none */
-    uint64_t oldest;               /* the same over all lanes */
     bool thirsty;                  /* [out] credit is running low: reading would help */
     unsigned news;                 /* [in] raised when something arrived that a sender may wait for */
+    unsigned disarmed;             /* [in] raised when what `arm` arranged is no more, so that whoever sleeps by it must arm anew */
     int in_end, out_end;           /* [in], [out] 0, or the error that the direction has ended with */
     unsigned char life[16];
     char program[64];              /* the peer's */
@@ -224,6 +225,12 @@ struct telex_memory *telex_memory_grow(struct telex_memory *memory, size_t lengt
 
 /* Closes unclaimed descriptors and frees; NULL is fine. */
 void telex_memory_release(struct telex_memory *memory);
+
+/* Owned copies of the program's descriptors, for a message that waits. 0 (*ret_descriptors NULL: it has none), -ENOMEM, -EBADF, -EMFILE, ... with a sentence. */
+int telex_descriptors_copy(const telex_message *message, int **ret_descriptors);
+
+/* Closes and frees them; NULL is fine. */
+void telex_descriptors_free(int *descriptors, unsigned count);
 
 /* Moves `count` owned descriptors into `memory`. 0 or -ENOMEM (they are still the caller's). */
 int telex_memory_attach(struct telex_memory *memory, const int *descriptors, unsigned count);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Heap memory of messages: what received bytes, loans and queued copies live in. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -67,5 +68,35 @@ int telex_memory_attach(struct telex_memory *memory, const int *descriptors, uns
     memcpy(copy, descriptors, count * sizeof *copy);
     memory->descriptors = copy;
     memory->descriptor_count = count;
+    return 0;
+}
+
+/* ---- descriptors ---- */
+
+void telex_descriptors_free(int *descriptors, unsigned count)
+{
+    for (unsigned i = 0; descriptors != NULL && i < count; i++)
+        telex_shut(descriptors[i]);
+    free(descriptors);
+}
+
+int telex_descriptors_copy(const telex_message *message, int **ret_descriptors)
+{
+    *ret_descriptors = NULL;
+    if (message->descriptor_count == 0)
+        return 0;
+    int *copies = malloc(message->descriptor_count * sizeof *copies);
+    if (copies == NULL)
+        return telex_say(-ENOMEM, "no memory to queue a message");
+    for (unsigned i = 0; i < message->descriptor_count; i++) {
+        int copy = fcntl(message->descriptors[i], F_DUPFD_CLOEXEC, 0);
+        copy = telex_own(copy < 0 ? -errno : copy);
+        if (copy < 0) {
+            telex_descriptors_free(copies, i);
+            return telex_say(copy, "descriptor %d cannot be sent: %s", message->descriptors[i], strerror(-copy));
+        }
+        copies[i] = copy;
+    }
+    *ret_descriptors = copies;
     return 0;
 }

@@ -27,6 +27,7 @@ enum conform_media {
     LOCAL_ONLY = 1, /* needs what only media of one host have: descriptors, who the peer is, paths */
     NO_FAULTS = 2,  /* too much for a medium that splits and delays every byte, or about sockets themselves */
     LONG_FORM = 4,  /* not in the short form */
+    BYTE_STREAMS = 8, /* one side writes bytes of its own making, as wire=raw can */
 };
 
 struct conform_medium {
@@ -61,6 +62,12 @@ struct conform_setup { /* where a case runs */
     const char *wire;
     unsigned on; /* enum conform_wires: one of them */
 };
+
+/* Whether an outcome is always known there while the peer lives: sender and receiver decide in a word that they share. */
+static inline bool decides(const struct conform_setup *setup)
+{
+    return !(setup->medium->wires & ON_RAW);
+}
 
 /* ---- a conversation of two processes ---- */
 

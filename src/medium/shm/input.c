@@ -30,7 +30,7 @@ static void tell(struct shm_link *shm)
     atomic_store_explicit(&progress->head, done, memory_order_release);
     atomic_store_explicit(&progress->cost, shm->granted, memory_order_release);
     atomic_store_explicit(&progress->costly, shm->taken.costly, memory_order_release);
-    atomic_store_explicit(&progress->number, shm->taken.number, memory_order_release);
+    atomic_store_explicit(&progress->prefix, shm->taken.prefix, memory_order_release);
     atomic_store_explicit(&progress->messages, shm->taken.messages, memory_order_release);
     *told = shm->taken;
     told->head = done;
@@ -42,7 +42,7 @@ static bool is_untold(const struct shm_link *shm)
 {
     const struct shm_seen *told = &shm->told_progress;
     return shm->reader.done != told->head || shm->granted != told->cost || shm->taken.costly != told->costly ||
-           shm->taken.messages != told->messages || shm->taken.number != told->number;
+           shm->taken.messages != told->messages || shm->taken.prefix != told->prefix;
 }
 
 static void tell_if_due(struct shm_link *shm)
@@ -70,15 +70,44 @@ static void grant(struct shm_link *shm)
         shm->granted = cost;
 }
 
-/* Everything before the oldest message that waits, or is not whole, is taken or withdrawn. */
-static void count_number(struct shm_link *shm)
+static struct shm_waiting *first_waiting(const struct shm_link *shm)
 {
-    uint64_t oldest = shm->link.oldest != 0 ? shm->link.oldest : shm->arrived_number + 1;
-    for (const struct shm_assembly *assembly = shm->assemblies; assembly != NULL; assembly = assembly->next)
-        if (assembly->message.number < oldest)
-            oldest = assembly->message.number;
-    if (oldest - 1 > shm->taken.number)
-        shm->taken.number = oldest - 1;
+    struct telex_node *first = telex_list_first(&shm->waiting);
+    return first != NULL ? TELEX_OF(first, struct shm_waiting, node) : NULL;
+}
+
+/* One has arrived whole. The one before it may still wait to be taken. false: out of memory. */
+static bool count_arrival(struct shm_link *shm, uint64_t number)
+{
+    if (shm->last != 0) {
+        struct shm_waiting *waiting = malloc(sizeof *waiting);
+        if (waiting == NULL)
+            return false;
+        *waiting = (struct shm_waiting){.numbered.number = shm->last, .order = shm->arrived};
+        telex_list_append(&shm->waiting, &waiting->node);
+        telex_numbers_add(&shm->waiting_numbers, &waiting->numbered);
+    }
+    shm->arrived++;
+    shm->last = number;
+    return true;
+}
+
+/* It is taken, or never will be. */
+static void count_settled(struct shm_link *shm, uint64_t number)
+{
+    if (number == shm->last) {
+        shm->last = 0;
+    } else {
+        struct telex_numbered *found = telex_numbers_find(&shm->waiting_numbers, number);
+        if (found == NULL)
+            return;
+        struct shm_waiting *waiting = TELEX_OF(found, struct shm_waiting, numbered);
+        telex_numbers_remove(&shm->waiting_numbers, found);
+        telex_list_remove(&waiting->node);
+        free(waiting);
+    }
+    const struct shm_waiting *first = first_waiting(shm);
+    shm->taken.prefix = first != NULL ? first->order - 1 : shm->arrived - (shm->last != 0);
 }
 
 static void settle(struct shm_link *shm, const telex_message *message, uint64_t cost)
@@ -88,13 +117,13 @@ static void settle(struct shm_link *shm, const telex_message *message, uint64_t 
         shm->taken.costly++;
         grant(shm);
     }
-    count_number(shm);
+    count_settled(shm, message->number);
 }
 
 void telex_shm_take(struct telex_link *link, const telex_message *message, uint64_t cost)
 {
     struct shm_link *shm = shm_of(link);
-    shm->taken.messages++;
+    atomic_store_explicit(&shm->taken_messages, ++shm->taken.messages, memory_order_relaxed);
     settle(shm, message, cost);
     tell_if_due(shm);
 }
@@ -216,7 +245,7 @@ static void drop_assembly(struct shm_link *shm, uint64_t number)
         if (assembly->message.number != number)
             continue;
         unlink_assembly(shm, at);
-        settle(shm, &assembly->message, assembly->cost);
+        settle(shm, &assembly->message, assembly->cost); /* it never arrived whole, and is in no order */
         telex_memory_release(assembly->memory);
         free(assembly);
         return;
@@ -315,8 +344,9 @@ static int check_piece(const struct shm_link *shm, const struct piece *piece, co
         return 0;
     }
     uint64_t length = more ? piece->total : message->length;
-    if (message->number <= shm->arrived_number)
-        return telex_say(-EPROTO, "message %llu after message %llu", (unsigned long long)message->number, (unsigned long long)shm->arrived_number);
+    if (message->number <= shm->lane_numbers[message->lane])
+        return telex_say(-EPROTO, "message %llu after message %llu on its lane", (unsigned long long)message->number,
+                         (unsigned long long)shm->lane_numbers[message->lane]);
     if ((piece->flags & SHM_CALL) && (piece->flags & SHM_REPLY))
         return telex_say(-EPROTO, "a message that is both a call and a reply");
     if (more && (message->length == 0 || length <= message->length))
@@ -455,7 +485,7 @@ static int on_message(struct shm_link *shm, uint64_t what, uint64_t number, cons
     if (costs)
         shm->arrived_cost += piece.cost;
     if (first)
-        shm->arrived_number = number;
+        shm->lane_numbers[piece.message.lane] = number;
     if (first && !(piece.flags & SHM_MORE)) {
         r = whole(shm, &piece);
         r = r == 0 ? 1 : r;
@@ -464,6 +494,10 @@ static int on_message(struct shm_link *shm, uint64_t what, uint64_t number, cons
     }
     if (piece.slot >= 0)
         telex_shm_give_back(shm->area, (unsigned)piece.slot);
+    if (r == 1 && !count_arrival(shm, piece.message.number)) {
+        telex_memory_release(piece.message.memory);
+        r = telex_say(-ENOMEM, "no memory for a message that arrived");
+    }
     if (r != 1)
         return r;
     arrival->kind = TELEX_ARRIVAL_MESSAGE;
@@ -569,12 +603,15 @@ static int next_plain(struct shm_link *shm, uint64_t what, struct telex_arrival 
     const struct shm_record *record = shm_ring_next(&shm->reader);
     uint64_t number = read_once((const uint8_t *)&record->number), cost = shm_record_size((uint32_t)what);
     int r = check_credit(shm, cost);
-    if (number <= shm->arrived_number)
-        r = telex_say(-EPROTO, "message %llu after message %llu", (unsigned long long)number, (unsigned long long)shm->arrived_number);
+    uint64_t *last = &shm->lane_numbers[(uint8_t)(what >> 48)];
+    if (number <= *last)
+        r = telex_say(-EPROTO, "message %llu after message %llu on its lane", (unsigned long long)number, (unsigned long long)*last);
+    if (r == 0 && !count_arrival(shm, number))
+        r = telex_say(-ENOMEM, "no memory for a message that arrived");
     if (r < 0)
         return r;
     shm_ring_pass(&shm->reader, cost);
-    shm->arrived_number = number;
+    *last = number;
     shm->arrived_cost += cost;
     arrival->kind = TELEX_ARRIVAL_MESSAGE;
     arrival->message = message_of(what, number);
@@ -627,6 +664,11 @@ void telex_shm_input_free(struct shm_link *shm)
         telex_memory_release(assembly->memory);
         free(assembly);
     }
+    for (struct shm_waiting *waiting; (waiting = first_waiting(shm)) != NULL;) {
+        telex_list_remove(&waiting->node);
+        free(waiting);
+    }
+    telex_numbers_deinit(&shm->waiting_numbers);
     for (unsigned i = 0; i < shm->held_count; i++)
         telex_shut(shm->held[i]);
     shm->held_count = 0;

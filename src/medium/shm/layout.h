@@ -38,7 +38,7 @@ struct shm_progress {
     _Atomic uint64_t cost;     /* bytes of records taken, of those that cost credit */
     _Atomic uint64_t costly;   /* messages taken or dropped, of those that cost credit */
     _Atomic uint64_t messages; /* messages taken */
-    _Atomic uint64_t number;   /* all messages up to this number are taken or withdrawn */
+    _Atomic uint64_t prefix;   /* of the messages in the order in which their last records came, so many from the first on are taken or withdrawn */
 };
 
 struct shm_page {
@@ -131,7 +131,7 @@ _Static_assert(sizeof(struct shm_progress) == 40 && sizeof(struct shm_page) == 8
 _Static_assert(offsetof(struct shm_page, asleep_in) == 64 && offsetof(struct shm_page, asleep_out) == 128, "frozen");
 _Static_assert(offsetof(struct shm_page, released) == 4096, "frozen");
 _Static_assert(offsetof(struct shm_progress, cost) == 8 && offsetof(struct shm_progress, costly) == 16, "frozen");
-_Static_assert(offsetof(struct shm_progress, messages) == 24 && offsetof(struct shm_progress, number) == 32, "frozen");
+_Static_assert(offsetof(struct shm_progress, messages) == 24 && offsetof(struct shm_progress, prefix) == 32, "frozen");
 _Static_assert(sizeof(struct shm_record) == SHM_RECORD && offsetof(struct shm_record, number) == 8, "frozen");
 _Static_assert(sizeof(struct shm_chunk) == 16 && offsetof(struct shm_chunk, length) == 8, "frozen");
 _Static_assert(offsetof(struct shm_decisions, of_listener) == 64 && sizeof(struct shm_decisions) == 128, "frozen");

@@ -21,6 +21,7 @@ enum {
 void telex_shm_awake(struct shm_link *shm)
 {
     struct shm_page *page = shm->area->own.page;
+    shm->link.disarmed++;
     /* Relaxed: a bell that is rung too often is a look in vain. */
     if (shm->announced_in)
         atomic_store_explicit(&page->asleep_in, 0, memory_order_relaxed);
@@ -54,8 +55,8 @@ static int arm(struct telex_link *link, unsigned directions)
     struct shm_link *shm = shm_of(link);
     if (!shm->attached || !shm->admitted || shm->refused)
         return shm->refused ? 0 : POLLIN;
-    bool in = (directions & TELEX_ARM_IN) != 0 && link->in_end == 0;
-    if (in && telex_shm_has_work(shm))
+    bool in = (directions & TELEX_ARM_IN) != 0;
+    if (in && (link->in_end != 0 || telex_shm_has_work(shm)))
         return -1;
     telex_shm_publish(shm);
     if (!telex_shm_announce(shm, in, shm->hungry || shm->undecided != 0))
@@ -270,6 +271,7 @@ int telex_shm_new(struct telex_bytes *bytes, const struct telex_settings *settin
     shm->fd = shm->decisions_fd = -1;
     shm->death = watch_death(shm);
     telex_list_init(&shm->owed);
+    telex_list_init(&shm->waiting);
     if (!passive) {
         int r = telex_shm_begin(shm, settings);
         if (r < 0) {

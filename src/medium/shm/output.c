@@ -18,7 +18,7 @@ static struct shm_seen load_progress(const struct shm_area *area)
     const struct shm_progress *from = &area->theirs.page->progress;
     /* Acquire: see layout.h. `head` comes last, so that it is no older than the others. */
     struct shm_seen now = {
-        .number = atomic_load_explicit(&from->number, memory_order_acquire),
+        .prefix = atomic_load_explicit(&from->prefix, memory_order_acquire),
         .messages = atomic_load_explicit(&from->messages, memory_order_acquire),
         .costly = atomic_load_explicit(&from->costly, memory_order_acquire),
         .cost = atomic_load_explicit(&from->cost, memory_order_acquire),
@@ -29,7 +29,7 @@ static struct shm_seen load_progress(const struct shm_area *area)
 
 static bool differs(const struct shm_seen *a, const struct shm_seen *b)
 {
-    return a->head != b->head || a->cost != b->cost || a->costly != b->costly || a->messages != b->messages || a->number != b->number;
+    return a->head != b->head || a->cost != b->cost || a->costly != b->costly || a->messages != b->messages || a->prefix != b->prefix;
 }
 
 /* Each only grows, and none beyond what was sent. */
@@ -37,8 +37,8 @@ static bool plausible(const struct shm_link *shm, const struct shm_seen *now)
 {
     const struct shm_seen *before = &shm->seen;
     return now->head - before->head <= shm->writer.tail - before->head && now->cost - before->cost <= shm->sent_cost - before->cost &&
-           now->costly - before->costly <= shm->sent_costly - before->costly && now->number - before->number <= shm->number - before->number &&
-           now->messages - before->messages <= shm->number - before->messages;
+           now->costly - before->costly <= shm->sent_costly - before->costly && now->prefix - before->prefix <= shm->completed - before->prefix &&
+           now->messages - before->messages <= shm->completed - before->messages;
 }
 
 static void blame_progress(struct shm_link *shm)
@@ -156,14 +156,22 @@ static uint8_t *write_prefix(const struct shm_parcel *parcel, unsigned flags, ui
     return at;
 }
 
-/* Descriptors go ahead: the receiver that sees the record finds them in the socket. 0, -EAGAIN (it is full of bells that nobody reads), or the error. */
-static int send_descriptors(struct shm_link *shm, const telex_message *message)
+/* Descriptors go ahead: the receiver that sees the record finds them in the socket. false: it is full of rings that nobody reads, or broken. */
+static bool send_descriptors(struct shm_link *shm, const telex_message *message)
 {
     static char carrier[1] = {'D'};
     struct telex_bytes *bytes = shm->area->bytes;
     struct iovec part = {carrier, sizeof carrier};
     ssize_t written = bytes->ops->write(bytes, &part, 1, message->descriptors, message->descriptor_count);
-    return written < 0 ? (int)written : 0;
+    shm->failed = written < 0 && written != -EAGAIN ? (int)written : 0;
+    return written > 0;
+}
+
+/* Its last record is written: from now on it is the other's. */
+static void complete(struct shm_link *shm, uint64_t number)
+{
+    shm->completed++;
+    shm->orders[number % SHM_OUTCOMES] = (uint32_t)shm->completed;
 }
 
 static void finish_record(struct shm_link *shm, const struct shm_parcel *parcel, size_t body, unsigned flags, uint64_t cost, bool hold)
@@ -178,6 +186,8 @@ static void finish_record(struct shm_link *shm, const struct shm_parcel *parcel,
         atomic_store_explicit(shm->area->our_decision, SHM_DECISION(message->number, SHM_OFFERED), memory_order_release);
         shm->undecided = message->number;
     }
+    if (!(flags & SHM_MORE))
+        complete(shm, message->number);
     shm_ring_put(&shm->writer, shm_record_size(body), SHM_WHAT(body, message->type, message->lane, flags), message->number,
                  hold && shm->writer.held_count < SHM_HELD_MOST);
     if (shm->writer.held == NULL) {
@@ -213,6 +223,12 @@ static bool room_for(struct shm_link *shm, const struct shm_parcel *parcel, size
     return finds_room(shm, record, record + (chunk ? length : 0), costs_credit(parcel), !parcel->begun);
 }
 
+/* Once a record has its room and its chunk: what goes ahead of it. */
+static bool is_ready(struct shm_link *shm, unsigned flags, const struct shm_parcel *parcel)
+{
+    return !(flags & SHM_DESCRIPTORS) || send_descriptors(shm, &parcel->message);
+}
+
 /* `length` bytes by way of a chunk. Whether there was one, and room. */
 static bool write_chunk(struct shm_link *shm, const struct shm_parcel *parcel, const uint8_t *from, size_t length, unsigned flags, bool hold)
 {
@@ -221,6 +237,10 @@ static bool write_chunk(struct shm_link *shm, const struct shm_parcel *parcel, c
     int slot = take_chunk(shm, length);
     if (slot < 0)
         return false;
+    if (!is_ready(shm, flags, parcel)) {
+        telex_shm_arena_free(&shm->arena, (unsigned)slot);
+        return false;
+    }
     memcpy(chunk_bytes(shm, (unsigned)slot), from, length);
     write_record(shm, parcel, from, length, flags, slot, hold);
     return true;
@@ -233,7 +253,7 @@ enum shm_fit telex_shm_write(struct shm_link *shm, const struct shm_parcel *parc
     unsigned flags = parcel->flags & ~(unsigned)(parcel->begun ? SHM_MORE | SHM_DESCRIPTORS : SHM_MORE);
     *ret_bytes = left;
     if (left <= shm->inline_most) {
-        if (!room_for(shm, parcel, left, flags, false))
+        if (!room_for(shm, parcel, left, flags, false) || !is_ready(shm, flags, parcel))
             return SHM_FULL;
         write_record(shm, parcel, from, left, flags, -1, hold);
         return SHM_FITS;
@@ -247,6 +267,8 @@ enum shm_fit telex_shm_write(struct shm_link *shm, const struct shm_parcel *parc
     telex_shm_refresh(shm);
     if (shm->link.out_end != 0 || (whole && half >= left && shm->seen.head != shm->writer.tail))
         return SHM_FULL;
+    if (!parcel->begun && shm->begun_total[parcel->request != 0] + left > shm->link.max)
+        return SHM_FULL; /* the other keeps so much of what is midway, and no more */
     size_t piece = left < SHM_PIECE ? left : SHM_PIECE;
     piece = piece < half || half == 0 ? piece : half;
     if (piece < left && write_chunk(shm, parcel, from, piece, flags | SHM_MORE, hold)) {
@@ -256,7 +278,7 @@ enum shm_fit telex_shm_write(struct shm_link *shm, const struct shm_parcel *parc
     if (shm->seen.head != shm->writer.tail)
         return SHM_FULL;
     piece = left < shm->inline_most ? left : shm->inline_most;
-    if (!room_for(shm, parcel, piece, flags | SHM_MORE, false))
+    if (!room_for(shm, parcel, piece, flags | SHM_MORE, false) || !is_ready(shm, flags, parcel))
         return SHM_FULL;
     write_record(shm, parcel, from, piece, flags | SHM_MORE, -1, hold);
     *ret_bytes = piece;
@@ -311,7 +333,7 @@ static uint8_t flags_of(const telex_message *message, const struct telex_put *ho
 static int put_loan(struct shm_link *shm, telex_message *message, const struct shm_parcel *parcel, unsigned slot, bool hold)
 {
     struct telex_memory *memory = message->memory;
-    if (!room_for(shm, parcel, message->length, parcel->flags, true))
+    if (!room_for(shm, parcel, message->length, parcel->flags, true)) /* no copy helps: it needs no more than a record */
         return full(shm);
     write_record(shm, parcel, NULL, message->length, parcel->flags, (int)slot, hold);
     admitted(shm, message, parcel->message.number);
@@ -324,7 +346,12 @@ static int put_loan(struct shm_link *shm, telex_message *message, const struct s
 /* It must wait behind others of its lane, or for room with others that may be dropped for it. */
 static int queue_up(struct shm_link *shm, telex_message *message, struct shm_parcel *parcel, bool borrow)
 {
-    if (shm->queued_bytes >= shm->buffer || shm->queued_messages * sizeof *parcel >= shm->buffer || message->descriptor_count > 0)
+    uint64_t bytes = parcel->request != 0 ? shm->queued_reply_bytes : shm->queued_bytes - shm->queued_reply_bytes;
+    uint64_t messages = parcel->request != 0 ? shm->queued_replies : shm->queued_messages - shm->queued_replies;
+    if (bytes >= shm->buffer || messages * sizeof *parcel >= shm->buffer)
+        return full(shm);
+    if (parcel->request == 0 && shm->queue != UINT64_MAX && shm->sent_costly + shm->unbegun - shm->seen.costly >= shm->queue &&
+        (!telex_shm_refresh(shm) || shm->sent_costly + shm->unbegun - shm->seen.costly >= shm->queue))
         return full(shm);
     bool loan = is_any_loan(message);
     int r = telex_shm_enqueue(shm, parcel, borrow && !loan);
@@ -358,18 +385,15 @@ static int put_parcel(struct shm_link *shm, telex_message *message, const struct
     if (telex_shm_is_loan(shm->area, message->memory, &slot) && message->data == chunk_bytes(shm, slot) && message->descriptor_count == 0 &&
         message->length <= ((struct telex_memory *)message->memory)->capacity)
         return put_loan(shm, message, &parcel, slot, hold);
-    if (message->descriptor_count > 0) { /* they go first; so the record must have its room before */
-        size_t least = message->length < shm->inline_most ? message->length : shm->inline_most;
-        int r = room_for(shm, &parcel, least, parcel.flags | SHM_MORE, false) ? send_descriptors(shm, message) : full(shm);
-        if (r < 0)
-            return r == -EAGAIN ? full(shm) : r;
-    }
     size_t written;
     enum shm_fit fit = telex_shm_write(shm, &parcel, hold, &written);
-    if (fit == SHM_FULL && shm->full == TELEX_FULL_DROP_OLDEST && shm->link.out_end == 0)
-        return queue_up(shm, message, &parcel, false);
+    if (shm->link.out_end != 0 || shm->failed != 0) {
+        int r = shm->link.out_end != 0 ? shm->link.out_end : shm->failed;
+        shm->failed = 0;
+        return r;
+    }
     if (fit == SHM_FULL)
-        return full(shm);
+        return how->patient ? full(shm) : queue_up(shm, message, &parcel, false);
     if (fit == SHM_SPLIT) {
         parcel.begun = true;
         parcel.sent = written;
@@ -409,6 +433,7 @@ int telex_shm_put(struct telex_link *link, telex_message *message, const struct 
     shm_ring_put(&shm->writer, record, SHM_WHAT(message->length, message->type, message->lane, flags), shm->number + 1, hold);
     shm->sent_cost += record;
     shm->sent_costly++;
+    complete(shm, shm->number + 1);
     admitted(shm, message, shm->number + 1);
     if (hold) {
         atomic_store_explicit(&link->held, true, memory_order_relaxed); /* a hint: see telex_link_waits */
@@ -462,9 +487,13 @@ int telex_shm_outcome(struct telex_link *link, uint64_t number)
         remember(shm, number, TELEX_TAKEN);
         return TELEX_TAKEN;
     }
-    if (number > shm->seen.number)
+    if (telex_shm_find_parcel(shm, number) != NULL)
+        return TELEX_OFFERED;
+    /* Modulo 2^32, as both are kept: those still remembered are at most a window apart. */
+    uint32_t order = shm->orders[number % SHM_OUTCOMES];
+    if ((int32_t)(order - (uint32_t)shm->seen.prefix) > 0)
         telex_shm_refresh(shm);
-    return number <= shm->seen.number ? TELEX_TAKEN : TELEX_OFFERED;
+    return (int32_t)(order - (uint32_t)shm->seen.prefix) <= 0 ? TELEX_TAKEN : TELEX_OFFERED;
 }
 
 static int withdrawn(struct shm_link *shm, uint64_t number)

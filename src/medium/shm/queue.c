@@ -59,6 +59,22 @@ static int own_bytes(struct shm_parcel *parcel)
     return 0;
 }
 
+/* by 1: it waits; by -1: no more. */
+static void count_queued(struct shm_link *shm, const struct shm_parcel *parcel, int by)
+{
+    uint64_t bytes = (parcel->message.length - parcel->sent) * by;
+    shm->queued_messages += by;
+    shm->queued_bytes += bytes;
+    if (parcel->request != 0) {
+        shm->queued_replies += by;
+        shm->queued_reply_bytes += bytes;
+    } else if (!parcel->begun) {
+        shm->unbegun += by;
+    }
+    if (parcel->begun)
+        shm->begun_total[parcel->request != 0] += parcel->message.length * by;
+}
+
 int telex_shm_enqueue(struct shm_link *shm, const struct shm_parcel *parcel, bool borrow)
 {
     struct shm_lane *lane = make_lane(shm, parcel->message.lane);
@@ -69,30 +85,38 @@ int telex_shm_enqueue(struct shm_link *shm, const struct shm_parcel *parcel, boo
     }
     *kept = *parcel;
     kept->memory = NULL;
-    if (borrow && shm->borrowed == NULL) {
-        shm->borrowed = kept;
-    } else {
-        int r = own_bytes(kept);
+    kept->message.descriptors = NULL;
+    if (!kept->begun) {
+        int r = telex_descriptors_copy(&parcel->message, &kept->message.descriptors);
         if (r < 0) {
             free(kept);
             return r;
         }
     }
+    if (borrow && shm->borrowed == NULL) {
+        shm->borrowed = kept;
+    } else {
+        int r = own_bytes(kept);
+        if (r < 0) {
+            telex_descriptors_free(kept->message.descriptors, kept->message.descriptor_count);
+            free(kept);
+            return r;
+        }
+    }
     telex_list_append(&lane->parcels, &kept->node);
-    shm->queued_messages++;
-    shm->queued_bytes += kept->message.length - kept->sent;
+    count_queued(shm, kept, 1);
     atomic_store_explicit(&shm->link.blocked, true, memory_order_relaxed); /* a hint: see telex_link_waits */
     return 0;
 }
 
 void telex_shm_unqueue(struct shm_link *shm, struct shm_parcel *parcel)
 {
-    shm->queued_messages--;
-    shm->queued_bytes -= parcel->message.length - parcel->sent;
+    count_queued(shm, parcel, -1);
     if (shm->borrowed == parcel)
         shm->borrowed = NULL;
     telex_list_remove(&parcel->node);
     telex_memory_release(parcel->memory);
+    telex_descriptors_free(parcel->message.descriptors, parcel->message.descriptor_count);
     free(parcel);
 }
 
@@ -189,6 +213,10 @@ int telex_shm_tell(struct telex_link *link, enum telex_arrival_kind kind, uint64
     struct shm_link *shm = shm_of(link);
     if (link->out_end != 0)
         return link->out_end;
+    if (kind == TELEX_ARRIVAL_CANCEL && telex_shm_find_parcel(shm, number) != NULL) { /* it never left, or not wholly: there is nothing to cancel */
+        telex_shm_withdraw(link, number);
+        return 0;
+    }
     struct telex_frame frame = {
         .kind = kind == TELEX_ARRIVAL_FAIL ? TELEX_FRAME_FAIL : TELEX_FRAME_CANCEL,
         .number = number,
@@ -231,9 +259,10 @@ static bool push_lane(struct shm_link *shm, struct shm_lane *lane)
         telex_shm_unqueue(shm, parcel);
         return true;
     }
+    count_queued(shm, parcel, -1);
     parcel->begun = true;
     parcel->sent += written;
-    shm->queued_bytes -= written;
+    count_queued(shm, parcel, 1);
     return true;
 }
 
@@ -242,8 +271,7 @@ static void write_bye(struct shm_link *shm)
     struct telex_frame frame = {
         .kind = TELEX_FRAME_BYE,
         .code = shm->bye_code,
-        /* Relaxed: a count. What is taken later is not told any more. */
-        .total = atomic_load_explicit(&shm->area->own.page->progress.messages, memory_order_relaxed),
+        .total = atomic_load_explicit(&shm->taken_messages, memory_order_relaxed),
         .sentence = shm->bye_sentence,
         .sentence_length = shm->bye_sentence != NULL ? strlen(shm->bye_sentence) : 0,
     };

@@ -10,6 +10,7 @@
 #define TELEX_MEDIUM_SHM_SHM_H
 
 #include "base/list.h"
+#include "base/numbers.h"
 #include "medium/medium.h"
 #include "medium/shm/area.h"
 #include "medium/shm/arena.h"
@@ -29,7 +30,13 @@ enum {
 };
 
 struct shm_seen { /* the other's progress, as last read */
-    uint64_t head, cost, costly, messages, number;
+    uint64_t head, cost, costly, messages, prefix;
+};
+
+struct shm_waiting { /* a message that arrived and is not taken yet, though others came since; [in] */
+    struct telex_node node;
+    struct telex_numbered numbered;
+    uint64_t order; /* the how-manieth it was to arrive whole */
 };
 
 struct shm_assembly { /* a message that arrives in pieces; [in] */
@@ -42,7 +49,7 @@ struct shm_assembly { /* a message that arrives in pieces; [in] */
 
 struct shm_parcel { /* a message, or the rest of one, that waits for room; [out] */
     struct telex_node node; /* in its lane */
-    telex_message message;  /* data, length, number, type, kind, lane */
+    telex_message message;  /* data, length, number, type, kind, lane; descriptors: owned */
     uint64_t request;
     struct telex_memory *memory; /* owned; NULL: borrowed from the program */
     size_t sent;
@@ -89,6 +96,7 @@ struct shm_link {
     uint64_t inline_most;
     uint64_t sent_cost, sent_costly; /* of what costs credit */
     uint64_t number;        /* the last number given */
+    uint64_t completed;     /* messages whose last record was written */
     uint64_t undecided;     /* the synchronous message that waits for its decision; 0: none */
     uint64_t admitted_messages, admitted_bytes, withdrawn, dropped;
     uint64_t told_taken;    /* the count in the peer's goodbye */
@@ -99,11 +107,16 @@ struct shm_link {
     char *bye_sentence;
     unsigned since_alive;
     uint64_t queued_messages, queued_bytes;
+    uint64_t queued_replies, queued_reply_bytes; /* of these */
+    uint64_t unbegun;       /* of those that cost credit, not begun */
+    uint64_t begun_total[2]; /* lengths of messages that are midway, [1]: replies; each at most link.max */
+    int failed;             /* what kept the last record from being written, other than room */
     struct shm_parcel *borrowed;
     struct shm_lane *lanes;
     struct telex_node owed;
     unsigned owed_count;
-    uint8_t outcomes[SHM_OUTCOMES]; /* enum telex_outcome, as far as known here */
+    uint8_t outcomes[SHM_OUTCOMES]; /* by number: enum telex_outcome, as far as known here */
+    uint32_t orders[SHM_OUTCOMES];  /* by number: `completed` when its last record was written, modulo 2^32; 0 (or 2^32): it was not */
 
     /* ---- [in] ---- */
     struct shm_reader reader;
@@ -111,7 +124,12 @@ struct shm_link {
     struct shm_seen taken;  /* what `progress` will say next; head is reader.done */
     struct shm_seen told_progress; /* and what it says */
     uint64_t granted;       /* cost that the other may count as taken: `taken.cost` and what is being assembled */
-    uint64_t arrived_cost, arrived_number;
+    uint64_t arrived_cost;
+    uint64_t arrived;       /* messages that arrived whole */
+    uint64_t last;          /* the number of the last one, while it is not taken; 0: it is */
+    struct telex_node waiting; /* those before it, in order */
+    struct telex_numbers waiting_numbers;
+    uint64_t lane_numbers[SHM_CONTROL_LANE]; /* the highest number that came on each lane */
     uint64_t sleeps;        /* numbers of sleeps given */
     bool announced_in, announced_out; /* `asleep` words that are not 0 */
     bool ended;             /* the socket's end was read, or a goodbye */
@@ -125,6 +143,7 @@ struct shm_link {
     int held[SHM_HELD_DESCRIPTORS];
     uint8_t control[TELEX_WIRE_CONTROL]; /* a control frame, out of the peer's reach */
 
+    _Atomic uint64_t taken_messages; /* as `taken.messages`, for the goodbye; relaxed: whoever says it comes after the receives that it counts */
     atomic_bool lied;       /* the peer's words made no sense: set by the sending side, acted on by the receiving one */
     atomic_uint backoff;    /* pauses before the next look at a ring that is being filled; relaxed, a hint */
 };

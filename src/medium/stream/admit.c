@@ -4,13 +4,11 @@
  * into its lane's queue, from where output.c writes it. A full queue admits nothing.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
 
 #include "medium/stream/stream.h"
-#include "os/fork.h"
 
 enum { TAKEN_BEFORE_TOLD = 16 }; /* messages, while nobody sleeps */
 
@@ -86,24 +84,6 @@ static int write_direct(struct telex_stream *stream, const telex_message *messag
     return telex_stream_stage_rest(stream, bytes + written, length - (size_t)written);
 }
 
-static int duplicate_descriptors(struct stream_parcel *parcel, const telex_message *message)
-{
-    if (message->descriptor_count == 0)
-        return 0;
-    parcel->descriptors = malloc(message->descriptor_count * sizeof *parcel->descriptors);
-    if (parcel->descriptors == NULL)
-        return -ENOMEM;
-    while (parcel->descriptor_count < message->descriptor_count) {
-        int given = message->descriptors[parcel->descriptor_count];
-        int copy = fcntl(given, F_DUPFD_CLOEXEC, 0);
-        copy = telex_own(copy < 0 ? -errno : copy);
-        if (copy < 0)
-            return telex_say(copy, "descriptor %d cannot be sent: %s", given, strerror(-copy));
-        parcel->descriptors[parcel->descriptor_count++] = copy;
-    }
-    return 0;
-}
-
 /* Copies the program's bytes of `parcel` that did not leave yet, so that it stands on its own. */
 static int own_bytes(struct telex_stream *stream, struct stream_parcel *parcel)
 {
@@ -133,7 +113,8 @@ static int enqueue(struct telex_stream *stream, telex_message *message, const st
     parcel->length = message->length;
     parcel->sync = (how->flags & TELEX_SYNC) != 0;
     struct telex_memory *memory = message->memory;
-    int r = duplicate_descriptors(parcel, message);
+    int r = telex_descriptors_copy(message, &parcel->descriptors);
+    parcel->descriptor_count = parcel->descriptors != NULL ? message->descriptor_count : 0;
     if (r == 0 && memory != NULL && memory->loan)
         parcel->memory = memory;
     else if (r == 0 && (!how->borrow || stream->borrowed != NULL))

@@ -44,9 +44,7 @@ struct stream_lane_out *telex_stream_lane_out(struct telex_stream *stream, unsig
 void telex_stream_parcel_free(struct stream_parcel *parcel)
 {
     telex_memory_release(parcel->memory);
-    for (unsigned i = 0; i < parcel->descriptor_count; i++)
-        telex_shut(parcel->descriptors[i]);
-    free(parcel->descriptors);
+    telex_descriptors_free(parcel->descriptors, parcel->descriptor_count);
     free(parcel);
 }
 
