@@ -11,6 +11,7 @@
 void telex_channel_finish(telex_channel *channel, uint32_t code, const char *sentence, bool now)
 {
     struct telex_link *link = channel->link;
+    telex_channel_report(channel); /* which messages were taken: the goodbye tells only how many */
     telex_lock(&link->out);
     channel->closing = true;
     link->ops->finish(link, code, sentence, now);

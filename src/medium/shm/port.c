@@ -4,6 +4,7 @@
  * knows. Over it peers attach.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +15,8 @@
 #include "medium/stream/unix.h"
 #include "os/process.h"
 #include "os/runtime.h"
+
+enum { DESCRIPTORS_WANTED = 5 }; /* the socket, the peer's process, three memories */
 
 struct shm_port {
     struct telex_port port;
@@ -79,11 +82,27 @@ static struct shm_port *port_of(struct telex_port *port)
     return (struct shm_port *)port;
 }
 
+/* A peer that attaches needs as many: better that it waits to be accepted than that it is turned away midway. */
+static int check_descriptors(int fd)
+{
+    int spare[DESCRIPTORS_WANTED], count = 0, error = 0;
+    while (count < DESCRIPTORS_WANTED && error == 0) {
+        spare[count] = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+        error = spare[count] < 0 ? -errno : 0;
+        count += error == 0;
+    }
+    while (count > 0)
+        close(spare[--count]);
+    return error < 0 ? telex_say(error, "a peer waits to be accepted: %s", strerror(-error)) : 0;
+}
+
 static int port_accept(struct telex_port *port, struct telex_link **ret_link)
 {
     struct shm_port *at = port_of(port);
     struct telex_bytes *bytes;
-    int r = at->bytes->ops->accept(at->bytes, &bytes);
+    int r = check_descriptors(at->bytes->ops->descriptor(at->bytes));
+    if (r == 0)
+        r = at->bytes->ops->accept(at->bytes, &bytes);
     return r < 0 ? r : telex_shm_new(bytes, &at->settings, true, at->local, ret_link);
 }
 
