@@ -50,7 +50,7 @@ help:
 	@echo 'make            build the library and the command into build/ (installs what is missing)'
 	@echo 'make demo       build, then watch processes count words together'
 	@echo 'make test       build with two compilers and under sanitizers, and test everything'
-	@echo 'make bench      measure beside raw sockets, libzmq and nng; ARGS=--json for figures to keep'
+	@echo 'make bench      measure beside raw sockets, bare shared memory and other libraries; ARGS=--json for figures to keep'
 	@echo 'make fuzz       feed garbage to the codecs; SECONDS=10 each'
 	@echo 'make evidence   the long forms of all of these'
 	@echo 'make install    DESTDIR= PREFIX=/usr/local'

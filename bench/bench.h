@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the parts of the benchmark share. A cell (main.c) is a question, asked to several contenders side by side; a
- * contender (raw.c, telex_pair.c, zmq_pair.c, nng_pair.c) is one way to carry messages between two processes; a run
- * (measure.c) is one contender in fresh processes for a fraction of a second; a round is one run of each contender, one
- * right after the other.
+ * contender (raw.c, ring.c, telex_pair.c, and NAME_pair.c for each peer) is one way to carry messages between two
+ * processes; a run (measure.c) is one contender in fresh processes for a fraction of a second; a round is one run of
+ * each contender, one right after the other.
  */
 #ifndef BENCH_BENCH_H
 #define BENCH_BENCH_H
@@ -13,7 +13,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-enum { BENCH_CONTENDERS = 8, BENCH_RATIOS = 8, BENCH_RUNS = 99, BENCH_ADDRESS = 128, BENCH_ERROR = 256 };
+enum { BENCH_CONTENDERS = 9, BENCH_RATIOS = 9, BENCH_RUNS = 99, BENCH_ADDRESS = 128, BENCH_ERROR = 256 };
 
 /* The first byte of every message; the last one of a run says that it is, so that the other side knows. */
 enum { BENCH_LAST = 0, BENCH_GO = 1 };
@@ -46,17 +46,20 @@ struct bench_contender {
 
     /* One way. Counts all messages until finish() is called on the other side; NULL: by receive, until the last one. */
     uint64_t (*drain)(void *end, size_t size);
-    /* After the last send: sees to it that all goes out, also while the program does something else. NULL: it does. */
+    /* After a side's last send: sees to it that all goes out, though the program does something else. NULL: it does. */
     void (*finish)(void *end);
 
     void (*close)(void *end);
 };
 
 extern const struct bench_contender bench_raw_blocking, bench_raw_busy, bench_raw_each;
+extern const struct bench_contender bench_ring, bench_ring_batch, bench_futex, bench_copy;
 extern const struct bench_contender bench_telex_block, bench_telex_adaptive, bench_telex_spin;
+extern const struct bench_contender bench_telex_more, bench_telex_loan, bench_telex_small;
 extern const struct bench_contender bench_telex_call_block, bench_telex_call_adaptive, bench_telex_call_spin;
 extern const struct bench_contender bench_zmq_pair, bench_zmq_request;
 extern const struct bench_contender bench_nng_pair, bench_nng_request;
+extern const struct bench_contender bench_ucx, bench_iceoryx, bench_iceoryx_block;
 
 /* Ends this process; the run has failed for the reason given. */
 _Noreturn void bench_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -117,8 +120,8 @@ enum bench_tag bench_tag_of(double before, double after);
 struct bench_ratio {
     const struct bench_contender *of, *to;
     enum bench_figure figure;
-    bool least;   /* the bound is the least that is good enough; else the most */
-    double bound; /* 0: none, told for comparison */
+    bool least;      /* the bound is the least that is good enough; else the most */
+    double bound[2]; /* while the cores are near, and far, if it is another one then; 0: none, told for comparison */
 };
 
 struct bench_cell {
@@ -144,13 +147,24 @@ struct bench_result {
 /* Over the runs that succeeded. */
 struct bench_span bench_span_of(const struct bench_result *result, unsigned contender, enum bench_figure figure);
 
+/* What a ratio came to, and what was wanted. */
+struct bench_finding {
+    struct bench_span is;
+    double bound;
+    enum bench_tag tag; /* the state of the cores in which it is so; mixed: in either, since the bound is the same */
+};
+
+enum { BENCH_FINDINGS = 2 };
+
 /*
  * Each run of the one is held against that run of the other which is nearest in time and had the cores in the same
- * state. A run during which the cores moved does not count.
+ * state. A run during which the cores moved does not count. Returns how many findings there are: two where the bound
+ * depends on the state of the cores, and both states were met; else one.
  */
-struct bench_span bench_ratio_of(const struct bench_result *result, const struct bench_ratio *ratio);
+unsigned bench_find(const struct bench_result *result, const struct bench_ratio *ratio,
+                    struct bench_finding ret_findings[BENCH_FINDINGS]);
 
-bool bench_holds(const struct bench_ratio *ratio, struct bench_span is);
+bool bench_holds(const struct bench_ratio *ratio, const struct bench_finding *finding);
 
 /* ---- telling --------------------------------------------------------------------------------------------- */
 

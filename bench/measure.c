@@ -236,6 +236,8 @@ static void passive(struct talk *talk, const struct bench_job *job)
     } else {
         while (answer(job->contender, end, job->size)[0] != BENCH_LAST)
             ;
+        if (job->contender->finish)
+            job->contender->finish(end); /* the last answer, too */
     }
     leave(talk, PASSIVE, job->contender, end);
 }

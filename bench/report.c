@@ -88,13 +88,15 @@ static const struct bench_run *partner(const struct bench_run *runs, unsigned ro
     return NULL;
 }
 
-struct bench_span bench_ratio_of(const struct bench_result *result, const struct bench_ratio *ratio)
+/* Over the pairs of runs in that state; mixed: in either. */
+static struct bench_span ratio_in(const struct bench_result *result, const struct bench_ratio *ratio,
+                                  enum bench_tag tag)
 {
     const struct bench_run *of = runs_of(result, ratio->of), *to = runs_of(result, ratio->to);
     double values[BENCH_RUNS];
     unsigned count = 0;
     for (unsigned round = 0; of && to && round < result->rounds; round++) {
-        if (of[round].failed || of[round].tag == BENCH_MIXED)
+        if (of[round].failed || of[round].tag == BENCH_MIXED || (tag != BENCH_MIXED && of[round].tag != tag))
             continue;
         const struct bench_run *other = partner(to, result->rounds, round, of[round].tag);
         if (other)
@@ -103,9 +105,27 @@ struct bench_span bench_ratio_of(const struct bench_result *result, const struct
     return span(values, count);
 }
 
-bool bench_holds(const struct bench_ratio *ratio, struct bench_span is)
+unsigned bench_find(const struct bench_result *result, const struct bench_ratio *ratio,
+                    struct bench_finding ret_findings[BENCH_FINDINGS])
 {
-    return is.count > 0 && (ratio->least ? is.median >= ratio->bound : is.median <= ratio->bound);
+    const struct bench_finding either = {ratio_in(result, ratio, BENCH_MIXED), ratio->bound[BENCH_NEAR], BENCH_MIXED};
+    unsigned count = 0;
+    if (ratio->bound[BENCH_FAR] == 0 || either.is.count == 0) {
+        ret_findings[0] = either;
+        return 1;
+    }
+    for (enum bench_tag tag = BENCH_NEAR; tag <= BENCH_FAR; tag++) {
+        struct bench_span is = ratio_in(result, ratio, tag);
+        if (is.count > 0)
+            ret_findings[count++] = (struct bench_finding){is, ratio->bound[tag], tag};
+    }
+    return count;
+}
+
+bool bench_holds(const struct bench_ratio *ratio, const struct bench_finding *finding)
+{
+    const double is = finding->is.median;
+    return finding->is.count > 0 && (ratio->least ? is >= finding->bound : is <= finding->bound);
 }
 
 /* near or far if all probes of the cell say so. */
@@ -124,13 +144,13 @@ static enum bench_tag tag_of(const struct bench_result *result, double *ret_leas
     return bench_tag_of(least, greatest);
 }
 
-static const char *verdict(const struct bench_ratio *ratio, struct bench_span is)
+static const char *verdict(const struct bench_ratio *ratio, const struct bench_finding *finding)
 {
-    if (is.count == 0)
+    if (finding->is.count == 0)
         return "not measured";
-    if (ratio->bound == 0)
+    if (finding->bound == 0)
         return "told";
-    return bench_holds(ratio, is) ? "pass" : "short";
+    return bench_holds(ratio, finding) ? "pass" : "short";
 }
 
 /* ---- the machine ----------------------------------------------------------------------------------------- */
@@ -177,6 +197,12 @@ static void span_text(char text[64], struct bench_span is, double unit, int digi
                  is.greatest / unit);
 }
 
+/* A round trip over shared memory may take a tenth of a us. */
+static int digits_of(const struct bench_cell *cell, enum bench_figure figure)
+{
+    return strcmp(cell->medium, "shm") == 0 && figure <= BENCH_MEAN ? 3 : 1;
+}
+
 static void table_contender(FILE *out, const struct bench_result *result, unsigned index)
 {
     const struct bench_contender *contender = result->cell->contenders[index];
@@ -186,22 +212,31 @@ static void table_contender(FILE *out, const struct bench_result *result, unsign
         fprintf(out, " not built: the library is not installed");
     for (unsigned i = 0; contender->listen && i < columns->count; i++) {
         char text[64];
-        span_text(text, bench_span_of(result, index, columns->figure[i]), figures[columns->figure[i]].unit, 1);
+        span_text(text, bench_span_of(result, index, columns->figure[i]), figures[columns->figure[i]].unit,
+                  digits_of(result->cell, columns->figure[i]));
         fprintf(out, " %28s", text);
     }
     fprintf(out, "\n");
 }
 
-static void table_ratio(FILE *out, const struct bench_result *result, const struct bench_ratio *ratio)
+static void table_finding(FILE *out, const struct bench_ratio *ratio, const struct bench_finding *finding)
 {
     char names[96], text[64], bound[32] = "";
-    struct bench_span is = bench_ratio_of(result, ratio);
-    snprintf(names, sizeof names, "%s / %s, %.*s", ratio->of->name, ratio->to->name,
-             (int)strcspn(figures[ratio->figure].name, "_"), figures[ratio->figure].name);
-    span_text(text, is, 1, 2);
-    if (ratio->bound > 0)
-        snprintf(bound, sizeof bound, "at %s %.2f", ratio->least ? "least" : "most", ratio->bound);
-    fprintf(out, "    %-52s %22s  %-13s  %s\n", names, text, bound, verdict(ratio, is));
+    snprintf(names, sizeof names, "%s / %s, %.*s%s%s", ratio->of->name, ratio->to->name,
+             (int)strcspn(figures[ratio->figure].name, "_"), figures[ratio->figure].name,
+             finding->tag == BENCH_MIXED ? "" : ", ", finding->tag == BENCH_MIXED ? "" : tag_names[finding->tag]);
+    span_text(text, finding->is, 1, 2);
+    if (finding->bound > 0)
+        snprintf(bound, sizeof bound, "at %s %.2f", ratio->least ? "least" : "most", finding->bound);
+    fprintf(out, "    %-52s %22s  %-13s  %s\n", names, text, bound, verdict(ratio, finding));
+}
+
+static void table_ratio(FILE *out, const struct bench_result *result, const struct bench_ratio *ratio)
+{
+    struct bench_finding findings[BENCH_FINDINGS];
+    unsigned count = bench_find(result, ratio, findings);
+    for (unsigned i = 0; i < count; i++)
+        table_finding(out, ratio, &findings[i]);
 }
 
 void bench_table_cell(FILE *out, const struct bench_result *result)
@@ -298,20 +333,29 @@ static void json_contender(FILE *out, const struct bench_result *result, unsigne
     fprintf(out, "}");
 }
 
-static void json_ratio(FILE *out, const struct bench_result *result, const struct bench_ratio *ratio)
+static void json_finding(FILE *out, const struct bench_ratio *ratio, const struct bench_finding *finding, bool first)
 {
-    struct bench_span is = bench_ratio_of(result, ratio);
-    fprintf(out, "%s\n    {", ratio == result->cell->ratios ? "" : ",");
+    fprintf(out, "%s\n    {", first ? "" : ",");
     json_text(out, "of", ratio->of->name);
     fprintf(out, ", ");
     json_text(out, "to", ratio->to->name);
     fprintf(out, ", ");
     json_text(out, "figure", figures[ratio->figure].name);
     fprintf(out, ", ");
-    json_span(out, "is", is);
-    if (ratio->bound > 0)
-        fprintf(out, ", \"%s\": %.2f", ratio->least ? "at_least" : "at_most", ratio->bound);
-    fprintf(out, ", \"verdict\": \"%s\"}", verdict(ratio, is));
+    if (finding->tag != BENCH_MIXED)
+        fprintf(out, "\"cores\": \"%s\", ", tag_names[finding->tag]);
+    json_span(out, "is", finding->is);
+    if (finding->bound > 0)
+        fprintf(out, ", \"%s\": %.2f", ratio->least ? "at_least" : "at_most", finding->bound);
+    fprintf(out, ", \"verdict\": \"%s\"}", verdict(ratio, finding));
+}
+
+static void json_ratio(FILE *out, const struct bench_result *result, const struct bench_ratio *ratio)
+{
+    struct bench_finding findings[BENCH_FINDINGS];
+    unsigned count = bench_find(result, ratio, findings);
+    for (unsigned i = 0; i < count; i++)
+        json_finding(out, ratio, &findings[i], ratio == result->cell->ratios && i == 0);
 }
 
 void bench_json_cell(FILE *out, const struct bench_result *result, bool first)

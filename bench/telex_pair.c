@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* telex as a program uses it: asynchronous messages, or calls and replies; one contender for each way to wait. */
+/* telex as a program uses it: asynchronous messages, loans, or calls and replies; contenders for each way to wait. */
 #include <stdlib.h>
 #include <string.h>
 #include <telex/telex.h>
 
 #include "bench.h"
+
+enum { LONG = 65536, SMALL = 64, BATCH = 32 };
 
 static const int64_t PATIENCE = 1000000000;
 
@@ -12,6 +14,7 @@ struct end {
     telex_listener *listener;
     telex_channel *channel;
     telex_message message; /* the last one that came; its memory is used again */
+    unsigned held;         /* sent with TELEX_MORE, since one without */
 };
 
 static struct end *end_new(void)
@@ -27,16 +30,24 @@ static telex_options options_of(const struct bench_contender *contender)
     return (telex_options){.size = sizeof(telex_options), .wait = (uint32_t)contender->variant};
 }
 
+/* What the memory of either side must be told for long messages: a few should fit. */
+static void enlarge(char address[BENCH_ADDRESS], const char *medium, size_t size)
+{
+    size_t length = strlen(address);
+    if (strcmp(medium, "shm") == 0 && size > LONG && !strstr(address, "arena="))
+        snprintf(address + length, BENCH_ADDRESS - length, "%sarena=4MiB", strchr(address, '?') ? "&" : "?");
+}
+
 static void *pair_listen(const struct bench_contender *contender, const char *medium, size_t size,
                          char address[BENCH_ADDRESS])
 {
-    (void)size;
     struct end *end = end_new();
     telex_options options = options_of(contender);
     if (strcmp(medium, "tcp") == 0)
         snprintf(address, BENCH_ADDRESS, "tcp://127.0.0.1:0");
     else
-        snprintf(address, BENCH_ADDRESS, "%s://@%s", medium, bench_unique());
+        snprintf(address, BENCH_ADDRESS, "%s://%s%s", medium, strcmp(medium, "shm") == 0 ? "" : "@", bench_unique());
+    enlarge(address, medium, size);
     if (telex_listen(address, &options, &end->listener) < 0)
         bench_fail("telex_listen: %s", telex_reason(NULL));
     snprintf(address, BENCH_ADDRESS, "%s", telex_listener_address(end->listener));
@@ -52,10 +63,12 @@ static void pair_accept(void *each)
 
 static void *pair_dial(const struct bench_contender *contender, const char *medium, size_t size, const char *address)
 {
-    (void)medium, (void)size;
     struct end *end = end_new();
     telex_options options = options_of(contender);
-    if (telex_dial(address, &options, telex_after(PATIENCE), &end->channel) < 0)
+    char where[BENCH_ADDRESS];
+    snprintf(where, sizeof where, "%s", address);
+    enlarge(where, medium, size);
+    if (telex_dial(where, &options, telex_after(PATIENCE), &end->channel) < 0)
         bench_fail("telex_dial: %s", telex_reason(NULL));
     return end;
 }
@@ -100,6 +113,48 @@ static void pair_finish(void *each)
         bench_fail("telex_flush: %s", telex_reason(end->channel));
 }
 
+static void more_send(void *each, const void *data, size_t size)
+{
+    struct end *end = each;
+    telex_message message = telex_binary(data, size);
+    end->held = (end->held + 1) % BATCH;
+    if (telex_send(end->channel, &message, end->held > 0 ? TELEX_MORE : 0, TELEX_NEVER) < 0)
+        bench_fail("telex_send: %s", telex_reason(end->channel));
+}
+
+/* Of a loan only the beginning is written, and read: what is measured is that nobody touches the rest. */
+static void loan_send(void *each, const void *data, size_t size)
+{
+    struct end *end = each;
+    telex_message message = {0};
+    if (telex_loan(end->channel, size, &message, TELEX_NEVER) < 0)
+        bench_fail("telex_loan: %s", telex_reason(end->channel));
+    memcpy(message.data, data, SMALL);
+    if (telex_send(end->channel, &message, 0, TELEX_NEVER) < 0)
+        bench_fail("telex_send: %s", telex_reason(end->channel));
+}
+
+/* The one before is given back first, so that it is never copied to make room. */
+static const unsigned char *loan_receive(void *each, size_t size)
+{
+    struct end *end = each;
+    telex_release(&end->message);
+    return pair_receive(end, size);
+}
+
+/* 64 bytes, whatever the size of the cell: what a loan of any size is held against. */
+static void small_send(void *each, const void *data, size_t size)
+{
+    (void)size;
+    pair_send(each, data, SMALL);
+}
+
+static const unsigned char *small_receive(void *each, size_t size)
+{
+    (void)size;
+    return pair_receive(each, SMALL);
+}
+
 static void call_exchange(void *each, const void *data, size_t size)
 {
     struct end *end = each;
@@ -119,11 +174,12 @@ static const unsigned char *call_answer(void *each, size_t size)
     return data;
 }
 
-#define TELEX_PAIR(NAME, WAIT, SHOWS)                                                                                  \
+#define TELEX_BY(NAME, WAIT, SEND, RECEIVE, SHOWS)                                                                     \
     {                                                                                                                  \
         .name = NAME, .shows = SHOWS, .variant = WAIT, .listen = pair_listen, .accept = pair_accept,                   \
-        .dial = pair_dial, .send = pair_send, .receive = pair_receive, .finish = pair_finish, .close = pair_close,     \
+        .dial = pair_dial, .send = SEND, .receive = RECEIVE, .finish = pair_finish, .close = pair_close,               \
     }
+#define TELEX_PAIR(NAME, WAIT, SHOWS) TELEX_BY(NAME, WAIT, pair_send, pair_receive, SHOWS)
 #define TELEX_CALL(NAME, WAIT, SHOWS)                                                                                  \
     {                                                                                                                  \
         .name = NAME, .shows = SHOWS, .variant = WAIT, .listen = pair_listen, .accept = pair_accept,                   \
@@ -136,6 +192,14 @@ const struct bench_contender bench_telex_adaptive =
     TELEX_PAIR("telex adaptive", TELEX_WAIT_ADAPTIVE, "telex_send, telex_receive; wait=adaptive, the default");
 const struct bench_contender bench_telex_spin =
     TELEX_PAIR("telex spin", TELEX_WAIT_SPIN, "telex_send, telex_receive; wait=spin");
+const struct bench_contender bench_telex_more =
+    TELEX_BY("telex more", TELEX_WAIT_ADAPTIVE, more_send, pair_receive,
+             "telex_send with TELEX_MORE but for each 32nd, telex_receive; wait=adaptive, the default");
+const struct bench_contender bench_telex_loan =
+    TELEX_BY("telex loan", TELEX_WAIT_SPIN, loan_send, loan_receive,
+             "telex_loan, 64 bytes written, telex_send, telex_receive, telex_release; wait=spin");
+const struct bench_contender bench_telex_small = TELEX_BY(
+    "telex spin, 64 B", TELEX_WAIT_SPIN, small_send, small_receive, "telex_send, telex_receive of 64 bytes; wait=spin");
 const struct bench_contender bench_telex_call_block =
     TELEX_CALL("telex call block", TELEX_WAIT_BLOCK, "telex_call, telex_reply; wait=block");
 const struct bench_contender bench_telex_call_adaptive =
