@@ -500,7 +500,7 @@ static const struct conform_case cases[] = {
     {"cancelled_midway", cancelled_midway, ON_TELEX, NO_FAULTS, 0},
     {"failing", failing, ON_TELEX, ANY_MEDIUM, 0},
     {"a_call_beside_a_receiving_thread", a_call_beside_a_receiving_thread, ON_TELEX, ANY_MEDIUM, 40},
-    {"the_answering_side_dies", the_answering_side_dies, ON_TELEX, ANY_MEDIUM, 0},
+    {"the_answering_side_dies", the_answering_side_dies, ON_TELEX, PROCESSES, 0},
 };
 
 const struct conform_theme conform_calls = {cases, sizeof cases / sizeof *cases};

@@ -43,6 +43,52 @@ static void run_peer(void *with)
         telex_close(talk->channel, SECONDS(5), NULL);
 }
 
+static _Thread_local char *kept[4]; /* what pattern() gave to this thread */
+static _Thread_local size_t capacities[4];
+
+static void forget_patterns(void)
+{
+    for (int i = 0; i < 4; i++)
+        free(kept[i]);
+}
+
+/* The same as a thread; what the end of a process would give back, it does. */
+static void *run_peer_thread(void *with)
+{
+    struct peer_side *side = with;
+    run_peer(side);
+    close(side->talk->in);
+    close(side->talk->out);
+    forget_patterns();
+    free(side->talk);
+    free(side);
+    return NULL;
+}
+
+static void begin_thread(struct talk *talk, const struct talk *other, conform_peer *peer, const char *listen_at)
+{
+    struct peer_side *side = malloc(sizeof *side);
+    struct talk *copy = malloc(sizeof *copy);
+    assert_true(side != NULL && copy != NULL);
+    *copy = *other;
+    *side = (struct peer_side){copy, peer, listen_at};
+    setenv("CMOCKA_TEST_ABORT", "1", 1); /* its assertions cannot jump out of another thread */
+    assert_good(-pthread_create(&talk->thread, NULL, run_peer_thread, side));
+}
+
+static void begin_process(struct talk *talk, struct talk *other, conform_peer *peer, const char *listen_at)
+{
+    struct peer_side side = {other, peer, listen_at};
+    talk->peer = fork();
+    if (talk->peer == 0) {
+        close(talk->out);
+        close(talk->in);
+        testing_be_child(run_peer, &side);
+    }
+    close(other->out);
+    close(other->in);
+}
+
 void talk_begin(struct talk *talk, const struct conform_setup *setup, const char *options, conform_peer *peer)
 {
     char listen_at[512];
@@ -52,17 +98,12 @@ void talk_begin(struct talk *talk, const struct conform_setup *setup, const char
     assert_good(pipe2(here, O_CLOEXEC));
     *talk = (struct talk){.setup = setup};
     struct talk other = {.setup = setup, .out = here[1], .in = there[0]};
-    struct peer_side side = {&other, peer, listen_at};
     talk->out = there[1];
     talk->in = here[0];
-    talk->peer = fork();
-    if (talk->peer == 0) {
-        close(talk->out);
-        close(talk->in);
-        testing_be_child(run_peer, &side);
-    }
-    close(other.out);
-    close(other.in);
+    if (setup->medium->threads)
+        begin_thread(talk, &other, peer, listen_at);
+    else
+        begin_process(talk, &other, peer, listen_at);
     assert_int_equal(read(talk->in, talk->address, sizeof talk->address), sizeof talk->address);
     assert_good(telex_dial(talk->address, NULL, SECONDS(10), &talk->channel));
 }
@@ -75,6 +116,8 @@ void talk_end(struct talk *talk)
     close(talk->in);
     if (talk->peer > 0)
         testing_wait(talk->peer);
+    else if (talk->setup->medium->threads)
+        pthread_join(talk->thread, NULL);
 }
 
 void talk_say(struct talk *talk, char word)
@@ -108,8 +151,6 @@ telex_message message_of(const struct talk *talk, const void *bytes, size_t leng
 
 const char *pattern(unsigned seed, size_t length)
 {
-    static char *kept[4];
-    static size_t capacities[4];
     char **bytes = &kept[seed % 4];
     if (capacities[seed % 4] < length + 1) {
         free(*bytes);
@@ -198,7 +239,8 @@ static const struct {
 static bool applies(const struct conform_case *one, const struct conform_medium *medium, unsigned on)
 {
     if (!(one->wires & on & medium->wires) || ((one->media & LOCAL_ONLY) && !medium->local) ||
-        ((one->media & NO_FAULTS) && medium->faulty) || ((one->media & BYTE_STREAMS) && !(medium->wires & ON_RAW)))
+        ((one->media & NO_FAULTS) && medium->faulty) || ((one->media & BYTE_STREAMS) && !(medium->wires & ON_RAW)) ||
+        ((one->media & PROCESSES) && medium->threads))
         return false;
     return !is_short() || !(one->media & LONG_FORM);
 }

@@ -27,6 +27,7 @@ enum conform_media {
     LOCAL_ONLY = 1, /* needs what only media of one host have: descriptors, who the peer is, paths */
     NO_FAULTS = 2,  /* too much for a medium that splits and delays every byte, or about sockets themselves */
     LONG_FORM = 4,  /* not in the short form */
+    PROCESSES = 16, /* the peer dies, forks, is stopped, or serves: it must be a process of its own */
     BYTE_STREAMS = 8, /* one side writes bytes of its own making, as wire=raw can */
 };
 
@@ -36,6 +37,7 @@ struct conform_medium {
     const char *query;   /* options it always needs, "" for none */
     unsigned wires;      /* enum conform_wires */
     bool local, faulty;
+    bool threads;        /* the peer is a thread of the case's process, not a child */
 };
 
 extern const struct conform_medium conform_media[];
@@ -75,7 +77,8 @@ struct talk {
     const struct conform_setup *setup;
     telex_channel *channel;
     char address[512]; /* what is dialed */
-    pid_t peer;        /* in the case's process */
+    pid_t peer;        /* in the case's process; 0: it is a thread */
+    pthread_t thread;
     int out, in;       /* pipes to the other process, for steps */
 };
 

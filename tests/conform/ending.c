@@ -492,15 +492,15 @@ static void names_of_the_dead(void **state)
 static const struct conform_case cases[] = {
     {"closed_in_order", closed_in_order, ON_MESSAGES, ANY_MEDIUM, 0},
     {"untaken_is_counted", untaken_is_counted, ON_TELEX, ANY_MEDIUM, 0},
-    {"untaken_by_the_dead", untaken_by_the_dead, ON_TELEX, ANY_MEDIUM, 0},
+    {"untaken_by_the_dead", untaken_by_the_dead, ON_TELEX, PROCESSES, 0},
     {"nobody_takes", nobody_takes, ON_TELEX, ANY_MEDIUM, 0},
-    {"killed_at_random", killed_at_random, ON_MESSAGES, NO_FAULTS, 600},
+    {"killed_at_random", killed_at_random, ON_MESSAGES, NO_FAULTS | PROCESSES, 600},
     {"flush_waits_for_the_other_host", flush_waits_for_the_other_host, ON_MESSAGES, NO_FAULTS, 0},
-    {"flush_before_exit", flush_before_exit, ON_MESSAGES, NO_FAULTS, 0},
-    {"close_before_exit", close_before_exit, ON_MESSAGES, NO_FAULTS, 0},
-    {"no_sigpipe", no_sigpipe, ON_ALL, ANY_MEDIUM, 0},
+    {"flush_before_exit", flush_before_exit, ON_MESSAGES, NO_FAULTS | PROCESSES, 0},
+    {"close_before_exit", close_before_exit, ON_MESSAGES, NO_FAULTS | PROCESSES, 0},
+    {"no_sigpipe", no_sigpipe, ON_ALL, PROCESSES, 0},
     {"forked_handles_are_foreign", forked_handles_are_foreign, ON_MESSAGES, ANY_MEDIUM, 0},
-    {"a_child_does_not_keep_its_dead_parent_alive", a_child_does_not_keep_its_dead_parent_alive, ON_ALL, NO_FAULTS, 0},
+    {"a_child_does_not_keep_its_dead_parent_alive", a_child_does_not_keep_its_dead_parent_alive, ON_ALL, NO_FAULTS | PROCESSES, 0},
     {"names_of_the_dead", names_of_the_dead, ON_TELEX, ANY_MEDIUM, 0},
 };
 

@@ -337,12 +337,12 @@ static const struct conform_case cases[] = {
     {"they_hang_up_before_they_greet", they_hang_up_before_they_greet, ON_TELEX, BYTE_STREAMS, 0},
     {"nobody_greets", nobody_greets, ON_TELEX, BYTE_STREAMS, 0},
     {"strangers", strangers, ON_TELEX, BYTE_STREAMS, 0},
-    {"sizes_are_agreed", sizes_are_agreed, ON_TELEX, ANY_MEDIUM, 0},
+    {"sizes_are_agreed", sizes_are_agreed, ON_TELEX, PROCESSES, 0},
     {"the_silent_delay_nobody", the_silent_delay_nobody, ON_TELEX, NO_FAULTS | BYTE_STREAMS, 0},
     {"the_silent_are_thrown_out", the_silent_are_thrown_out, ON_TELEX, NO_FAULTS | BYTE_STREAMS, 0},
     {"accepting_is_interrupted", accepting_is_interrupted, ON_TELEX, NO_FAULTS, 0},
     {"a_signal_ends_accepting", a_signal_ends_accepting, ON_TELEX, NO_FAULTS, 0},
-    {"peers_are_known", peers_are_known, ON_MESSAGES, ANY_MEDIUM, 0},
+    {"peers_are_known", peers_are_known, ON_MESSAGES, PROCESSES, 0},
 };
 
 const struct conform_theme conform_meeting = {cases, sizeof cases / sizeof *cases};

@@ -216,10 +216,10 @@ static void peer_dies(void **state)
 static const struct conform_case cases[] = {
     {"returns_when_taken", returns_when_taken, ON_TELEX, NO_FAULTS, 0},
     {"withdrawn_is_never_taken", withdrawn_is_never_taken, ON_TELEX, NO_FAULTS, 0},
-    {"unknown_becomes_known", unknown_becomes_known, ON_TELEX, NO_FAULTS, 0},
-    {"withdrawn_midway", withdrawn_midway, ON_TELEX, NO_FAULTS, 0},
+    {"unknown_becomes_known", unknown_becomes_known, ON_TELEX, NO_FAULTS | PROCESSES, 0},
+    {"withdrawn_midway", withdrawn_midway, ON_TELEX, NO_FAULTS | PROCESSES, 0},
     {"races", races, ON_TELEX, ANY_MEDIUM, 40},
-    {"peer_dies", peer_dies, ON_TELEX, ANY_MEDIUM, 0},
+    {"peer_dies", peer_dies, ON_TELEX, PROCESSES, 0},
 };
 
 const struct conform_theme conform_rendezvous = {cases, sizeof cases / sizeof *cases};

@@ -8,7 +8,9 @@
 /* ---- a server in a process of its own ---- */
 
 struct hall {
-    pid_t server;
+    pid_t server; /* 0: it is a thread */
+    pthread_t thread;
+    bool stopped;
     int out, in; /* to and from the server's process */
     char addresses[2][512];
 };
@@ -67,8 +69,16 @@ static void serve(void *with)
     telex_server_close(server, SECONDS(5));
 }
 
-static void hall_open(struct hall *hall, struct hall_side with)
+static void *serve_thread(void *with)
 {
+    serve(with);
+    return NULL;
+}
+
+static void hall_open(struct hall *hall, struct hall_side given)
+{
+    static struct hall_side with; /* a thread has no copy of it */
+    with = given;
     int there[2], here[2];
     assert_good(pipe2(there, O_CLOEXEC));
     assert_good(pipe2(here, O_CLOEXEC));
@@ -78,18 +88,39 @@ static void hall_open(struct hall *hall, struct hall_side with)
     with.handlers.size = sizeof with.handlers;
     if (with.options == NULL)
         with.options = "";
-    hall->server = testing_fork(serve, &with);
-    close(here[1]);
-    close(there[0]);
+    *hall = (struct hall){.server = 0};
+    if (with.setup->medium->threads) {
+        setenv("CMOCKA_TEST_ABORT", "1", 1); /* its assertions cannot jump out of another thread */
+        assert_good(-pthread_create(&hall->thread, NULL, serve_thread, &with));
+    } else {
+        hall->server = testing_fork(serve, &with);
+        close(here[1]);
+        close(there[0]);
+    }
     hall->out = there[1];
     hall->in = here[0];
     assert_int_equal(read(hall->in, hall->addresses, sizeof hall->addresses), sizeof hall->addresses);
 }
 
+static void hall_stop(struct hall *hall)
+{
+    if (hall->server > 0)
+        kill(hall->server, SIGTERM);
+    else if (!hall->stopped)
+        telex_server_stop(running);
+    hall->stopped = true;
+}
+
 static void hall_close(struct hall *hall)
 {
-    kill(hall->server, SIGTERM);
-    testing_wait(hall->server);
+    hall_stop(hall);
+    if (hall->server > 0) {
+        testing_wait(hall->server);
+    } else {
+        pthread_join(hall->thread, NULL);
+        close(side->out);
+        close(side->in);
+    }
     close(hall->out);
     close(hall->in);
 }
@@ -220,7 +251,7 @@ static void handlers_are_told(void **state)
     said(&hall, 'p');
     channel = enter(&hall, 1);
     said(&hall, 'o');
-    kill(hall.server, SIGTERM); /* it sees a client that is still there, and tells it */
+    hall_stop(&hall); /* it sees a client that is still there, and tells it */
     said(&hall, 's');
     assert_gives(telex_receive(channel, &reply, SECONDS(5)), -EPIPE, channel);
     telex_close(channel, SECONDS(1), NULL);
@@ -475,7 +506,7 @@ static void it_drains_before_it_ends(void **state)
     send_text(&talk, "go");
     assert_good(telex_flush(talk.channel, SECONDS(5)));
     said(&hall, 's');
-    kill(hall.server, SIGTERM);
+    hall_stop(&hall);
     nap(50);
     for (unsigned i = 0; i < 20; i++)
         expect_pattern(&talk, i, 200000);
@@ -565,16 +596,16 @@ static const struct conform_case cases[] = {
     {"in_a_foreign_loop", in_a_foreign_loop, ON_MESSAGES, ANY_MEDIUM, 0},
     {"handlers_are_told", handlers_are_told, ON_TELEX, ANY_MEDIUM, 0},
     {"full_house", full_house, ON_TELEX, ANY_MEDIUM, 0},
-    {"each_user_has_a_share", each_user_has_a_share, ON_TELEX, LOCAL_ONLY, 0},
+    {"each_user_has_a_share", each_user_has_a_share, ON_TELEX, LOCAL_ONLY | PROCESSES, 0},
     {"refused_at_the_door", refused_at_the_door, ON_TELEX, ANY_MEDIUM, 0},
     {"sent_to_all_and_dropped", sent_to_all_and_dropped, ON_TELEX, ANY_MEDIUM, 0},
     {"deferred_replies", deferred_replies, ON_TELEX, ANY_MEDIUM, 0},
     {"a_slow_reader_costs_only_itself", a_slow_reader_costs_only_itself, ON_TELEX, NO_FAULTS, 40},
-    {"out_of_descriptors", out_of_descriptors, ON_TELEX, NO_FAULTS, 40},
+    {"out_of_descriptors", out_of_descriptors, ON_TELEX, NO_FAULTS | PROCESSES, 40},
     {"stopped_from_a_thread", stopped_from_a_thread, ON_TELEX, NO_FAULTS, 0},
     {"it_drains_before_it_ends", it_drains_before_it_ends, ON_TELEX, NO_FAULTS, 0},
     {"the_idle_hold_no_buffers", the_idle_hold_no_buffers, ON_TELEX, NO_FAULTS | BYTE_STREAMS, 40},
-    {"clients_come_and_die", clients_come_and_die, ON_TELEX, ANY_MEDIUM, 0},
+    {"clients_come_and_die", clients_come_and_die, ON_TELEX, PROCESSES, 0},
     {"lines_are_calls", lines_are_calls, ON_LINES, ANY_MEDIUM, 0},
 };
 

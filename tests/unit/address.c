@@ -205,7 +205,7 @@ static void bad_addresses(void **state)
         {"unix:///x?max=1&", "NAME=VALUE"},
         {"unix:///x?max=1&&size=1", "NAME=VALUE"},
         {"unix:///x?maxx=1", "maxx"},
-        {"unix:///x?maxx=1", "wire, max, size, buffer, window, queue, greeting, wait, full, mode, descriptors, "
+        {"unix:///x?maxx=1", "wire, max, size, buffer, window, queue, ring, arena, prefault, trust, greeting, wait, full, mode, descriptors, "
                              "pending, program, fault, flush"},
         {"unix:///x?=1", "\"\""},
         {"unix:///x?max=1&max=2", "max is given twice"},
