@@ -67,6 +67,8 @@ int telex_inbox_add(struct telex_inbox *inbox, struct telex_arrival *arrival)
         memory = telex_memory_fitting(message->length);
         if (memory != NULL && message->length > 0)
             memcpy(memory->bytes, message->data, message->length);
+        if (memory != NULL)
+            message->data = memory->bytes;
     }
     if (lane == NULL || entry == NULL || memory == NULL) {
         free(entry);
@@ -74,7 +76,6 @@ int telex_inbox_add(struct telex_inbox *inbox, struct telex_arrival *arrival)
         return telex_say(-ENOMEM, "no memory for a message of %zu bytes that arrived", message->length);
     }
     message->memory = memory;
-    message->data = memory->bytes;
     entry->message = *message;
     entry->cost = arrival->cost;
     entry->numbered.number = message->number;

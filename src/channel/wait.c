@@ -83,6 +83,8 @@ static int arm(telex_channel *channel, enum channel_direction direction)
         return -1;
     }
     unsigned directions = TELEX_ARM_OUT;
+    if (direction == CHANNEL_SEND || atomic_load(&channel->asleep[CHANNEL_SEND])) /* who holds the baton sleeps for both */
+        directions |= TELEX_ARM_PROGRESS;
     if (link->in_end == 0 && telex_channel_may_pump(channel) && !(direction == CHANNEL_RECEIVE && telex_channel_holds_back(channel)))
         directions |= TELEX_ARM_IN;
     telex_lock(&link->out);
@@ -121,7 +123,7 @@ static int doze(telex_channel *channel, enum channel_direction direction, telex_
     telex_lock(&link->in);
     if (direction == CHANNEL_RECEIVE)
         link->ops->report(link);
-    int r = link->ops->doze(link);
+    int r = link->ops->doze(link, direction == CHANNEL_SEND ? TELEX_ARM_IN | TELEX_ARM_OUT | TELEX_ARM_PROGRESS : TELEX_ARM_IN | TELEX_ARM_OUT);
     telex_unlock(&link->in);
     return r;
 }
@@ -147,7 +149,8 @@ static int sleep_once(telex_channel *channel, enum channel_direction direction, 
     if (baton && count == 2 && channel->link->ops->death != NULL)
         fds[count++] = (struct pollfd){.fd = channel->link->ops->death(channel->link), .events = POLLIN};
     /* Relaxed: written by this thread, if it matters. The other one polls for both, and may not know yet that there is something to write. */
-    if (!baton && !changed && atomic_load_explicit(&channel->link->blocked, memory_order_relaxed))
+    if (!baton && !changed &&
+        (atomic_load_explicit(&channel->link->blocked, memory_order_relaxed) || (channel->link->announces && direction == CHANNEL_SEND)))
         telex_channel_wake(channel, direction == CHANNEL_SEND ? CHANNEL_RECEIVE : CHANNEL_SEND);
     if (!baton && direction == CHANNEL_RECEIVE)
         telex_channel_report(channel);

@@ -62,14 +62,24 @@ bool telex_pause_again(struct telex_pause *pause, int64_t now)
     return false;
 }
 
-void telex_pause_won(struct telex_pause *pause)
+static void won(struct telex_waiter *waiter)
 {
-    struct telex_waiter *waiter = pause->waiter;
-    if (!pause->trying || waiter->mode != TELEX_WAIT_ADAPTIVE)
-        return;
     if (++waiter->wins < WINS_TO_FORGIVE)
         return;
     waiter->wins = 0;
     if (waiter->penalty > 1)
         waiter->penalty /= 2;
+}
+
+void telex_waiter_won(struct telex_waiter *waiter)
+{
+    count(&waiter->tries);
+    if (waiter->mode == TELEX_WAIT_ADAPTIVE)
+        won(waiter);
+}
+
+void telex_pause_won(struct telex_pause *pause)
+{
+    if (pause->trying && pause->waiter->mode == TELEX_WAIT_ADAPTIVE)
+        won(pause->waiter);
 }

@@ -33,6 +33,15 @@ struct telex_pause { /* one wait */
 /* `peer`: the process that is waited for, -1 if not known. Where it and this thread have one core between them, trying again would only keep it from running. */
 void telex_waiter_init(struct telex_waiter *waiter, enum telex_wait mode, int64_t peer);
 
+/* Whether a wait that begins now would try first. */
+static inline bool telex_waiter_tries(const struct telex_waiter *waiter)
+{
+    return waiter->mode == TELEX_WAIT_SPIN || (waiter->mode == TELEX_WAIT_ADAPTIVE && waiter->skip == 0);
+}
+
+/* A wait ended with its first try. */
+void telex_waiter_won(struct telex_waiter *waiter);
+
 /* A wait begins. */
 void telex_pause_begin(struct telex_pause *pause, struct telex_waiter *waiter);
 

@@ -58,6 +58,7 @@ enum { TELEX_PUT_BORROWED = 1 }; /* put: admitted, and part of it still lies in 
 enum telex_arm { /* which directions a sleeper waits for */
     TELEX_ARM_IN = 1,
     TELEX_ARM_OUT = 2,
+    TELEX_ARM_PROGRESS = 4, /* a sender waits: for room, or for what it sent to be taken; media of which that shows anyhow need not be told */
 };
 
 struct telex_link_ops {
@@ -71,6 +72,11 @@ struct telex_link_ops {
      * direction ended with. Everything that depends on limits and wire was checked before.
      */
     int (*put)(struct telex_link *link, telex_message *message, const struct telex_put *how);
+    /*
+     * [out] The common case of `put` by itself, in as few instructions as can be: a binary message without descriptors or memory of the medium, flags at most
+     * TELEX_MORE. false: nothing was done, and `put` decides. NULL: always that.
+     */
+    bool (*put_quickly)(struct telex_link *link, telex_message *message, unsigned flags);
     /* [out] Copies what is still borrowed. 0 or -ENOMEM (the link has ended then). */
     int (*keep)(struct telex_link *link);
     /* [out] Hands over what can be handed over now. 0: all; -EAGAIN: the medium or the peer's credit lets no more through; or the error. */
@@ -94,6 +100,11 @@ struct telex_link_ops {
 
     /* [in] What has arrived next; -EAGAIN, -EPIPE, -ECONNRESET, -EPROTO as of receive. Control that arrives is acted on here, and `news` raised. */
     int (*next)(struct telex_link *link, struct telex_arrival *ret_arrival);
+    /*
+     * [in] The common case of `next` and `take` by itself: a plain message goes into the memory that *ret_message has already. false: nothing was done. NULL:
+     * always that.
+     */
+    bool (*take_quickly)(struct telex_link *link, telex_message *ret_message);
     /* [in] The program takes the message: it counts as taken and its credit returns; a synchronous one is told at once. */
     void (*take)(struct telex_link *link, const telex_message *message, uint64_t cost);
     /* [in] Before a synchronous message is handed to the program: whether it may be; false: it was withdrawn, and is dropped. NULL: it always may. */
@@ -106,9 +117,9 @@ struct telex_link_ops {
     int (*arm)(struct telex_link *link, unsigned directions);
     /*
      * [in] Sleeps in the medium itself until something arrives, some milliseconds at most: 0, or -EINTR when a signal came. No bell ends it, and `in` is
-     * held meanwhile: only for a channel that one thread uses. -EOPNOTSUPP: the medium cannot, or there is work already. May be NULL.
+     * held meanwhile (directions: as of arm): only for a channel that one thread uses. -EOPNOTSUPP: the medium cannot, or there is work already. May be NULL.
      */
-    int (*doze)(struct telex_link *link);
+    int (*doze)(struct telex_link *link, unsigned directions);
     /*
      * No lock. Tries again for a microsecond or some, without a system call: true: a try in these directions may succeed now. NULL: trying is the way to find
      * out.
@@ -138,6 +149,7 @@ struct telex_link {
     atomic_bool blocked;           /* written under [out]: something waits for the medium to take it */
     atomic_bool held;              /* written under [out]: something waits for what follows it (TELEX_MORE), or for a wait */
     uint64_t waiting;              /* [in] set before `take`: the oldest message of that lane that arrived and still waits to be taken; 0: none */
+    bool announces;                /* (constant) a sleeper is only woken for what was armed: TELEX_ARM_PROGRESS counts */
     bool thirsty;                  /* [out] credit is running low: reading would help */
     unsigned news;                 /* [in] raised when something arrived that a sender may wait for */
     unsigned disarmed;             /* [in] raised when what `arm` arranged is no more, so that whoever sleeps by it must arm anew */

@@ -23,8 +23,7 @@ static size_t words;    /* guarded by mutex */
 static pthread_once_t registered = PTHREAD_ONCE_INIT;
 static int register_error; /* written once, before pthread_once returns */
 
-/* Relaxed: it changes only in a child that has one thread yet, and the threads it makes see what came before them. */
-static atomic_uint generation;
+atomic_uint telex_forks;
 
 static void before_fork(void)
 {
@@ -42,7 +41,7 @@ static void after_fork_in_child(void)
     for (size_t word = 0; word < words; word++)
         for (; owned[word] != 0; owned[word] &= owned[word] - 1)
             close((int)word * BITS + __builtin_ctzll(owned[word]));
-    atomic_fetch_add_explicit(&generation, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&telex_forks, 1, memory_order_relaxed);
     pthread_mutex_unlock(&mutex);
     errno = kept;
 }
@@ -115,9 +114,4 @@ void telex_shut(int fd)
         close(fd);
     pthread_mutex_unlock(&mutex);
     errno = kept;
-}
-
-unsigned telex_generation(void)
-{
-    return atomic_load_explicit(&generation, memory_order_relaxed);
 }

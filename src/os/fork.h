@@ -7,6 +7,8 @@
 #ifndef TELEX_OS_FORK_H
 #define TELEX_OS_FORK_H
 
+#include <stdatomic.h>
+
 /* Registers `fd` (>= 0; a negative value, an -errno, passes through). Returns `fd`, or -ENOMEM after closing it. Any thread. */
 int telex_own(int fd);
 
@@ -16,7 +18,13 @@ void telex_disown(int fd);
 /* Closes an owned descriptor; negative ones are ignored. errno is kept. */
 void telex_shut(int fd);
 
+extern atomic_uint telex_forks; /* see telex_generation() */
+
 /* Counts the forks between the process that loaded telex and this one. */
-unsigned telex_generation(void);
+static inline unsigned telex_generation(void)
+{
+    /* Relaxed: it changes only in a child that has one thread yet, and the threads it makes see what came before them. */
+    return atomic_load_explicit(&telex_forks, memory_order_relaxed);
+}
 
 #endif

@@ -111,6 +111,7 @@ telex_message message_of(const struct talk *talk, const void *bytes, size_t leng
 
 /* `length` printable bytes that depend on `seed`; static memory of its own for each seed modulo 4. */
 const char *pattern(unsigned seed, size_t length);
+void forget_patterns(void); /* a thread that ends gives them back */
 
 /* Receives and asserts that it is pattern(seed, length). */
 void expect_pattern(struct talk *talk, unsigned seed, size_t length);

@@ -499,7 +499,7 @@ static const struct conform_case cases[] = {
     {"flush_before_exit", flush_before_exit, ON_MESSAGES, NO_FAULTS | PROCESSES, 0},
     {"close_before_exit", close_before_exit, ON_MESSAGES, NO_FAULTS | PROCESSES, 0},
     {"no_sigpipe", no_sigpipe, ON_ALL, PROCESSES, 0},
-    {"forked_handles_are_foreign", forked_handles_are_foreign, ON_MESSAGES, ANY_MEDIUM, 0},
+    {"forked_handles_are_foreign", forked_handles_are_foreign, ON_MESSAGES, PROCESSES, 0},
     {"a_child_does_not_keep_its_dead_parent_alive", a_child_does_not_keep_its_dead_parent_alive, ON_ALL, NO_FAULTS | PROCESSES, 0},
     {"names_of_the_dead", names_of_the_dead, ON_TELEX, ANY_MEDIUM, 0},
 };

@@ -133,7 +133,7 @@ static void under_way_when_it_ends(void **state)
 }
 
 static const struct conform_case cases[] = {
-    {"with_their_messages", with_their_messages, ON_TELEX, LOCAL_ONLY, 40},
+    {"with_their_messages", with_their_messages, ON_TELEX, LOCAL_ONLY | PROCESSES, 40},
     {"refused_where_nobody_accepts_them", refused_where_nobody_accepts_them, ON_TELEX, ANY_MEDIUM, 0},
     {"under_way_when_it_ends", under_way_when_it_ends, ON_TELEX, LOCAL_ONLY, 0},
 };

@@ -72,6 +72,7 @@ static void serve(void *with)
 static void *serve_thread(void *with)
 {
     serve(with);
+    forget_patterns();
     return NULL;
 }
 

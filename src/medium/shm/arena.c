@@ -56,16 +56,26 @@ static bool is_lent(const struct shm_arena *arena, unsigned slot)
     return slot < arena->slots && (arena->lent[slot / BITS] >> slot % BITS & 1) != 0;
 }
 
-/* Takes back what the other gave back. Of a chunk that it does not have, it can say what it likes. */
-static bool reclaim(struct shm_arena *arena, struct shm_page *theirs)
+static uint32_t lap_of(uint64_t entry)
+{
+    return (uint32_t)(entry / SHM_SLOTS + 1) << SHM_RELEASED_SLOT;
+}
+
+bool telex_shm_arena_returns(const struct shm_arena *arena, struct shm_page *theirs)
+{
+    uint32_t entry = atomic_load_explicit(&theirs->released[arena->log % SHM_SLOTS], memory_order_relaxed);
+    return (entry & ~(uint32_t)(SHM_SLOTS - 1)) == lap_of(arena->log);
+}
+
+/* Of a chunk that the other does not have, it can say what it likes. */
+bool telex_shm_arena_reclaim(struct shm_arena *arena, struct shm_page *theirs)
 {
     bool any = false;
     for (unsigned i = 0; i < SHM_SLOTS; i++) {
-        uint32_t lap = (uint32_t)(arena->log / SHM_SLOTS + 1) << SHM_RELEASED_SLOT;
         /* Acquire: pairs with the release in shm_give_back(): what it read of the chunk, it has read. */
         uint32_t entry = atomic_load_explicit(&theirs->released[arena->log % SHM_SLOTS], memory_order_acquire);
         unsigned slot = entry % SHM_SLOTS;
-        if ((entry & ~(uint32_t)(SHM_SLOTS - 1)) != lap)
+        if ((entry & ~(uint32_t)(SHM_SLOTS - 1)) != lap_of(arena->log))
             break;
         arena->log++;
         if (!is_lent(arena, slot))
@@ -94,7 +104,7 @@ int telex_shm_arena_take(struct shm_arena *arena, uint64_t length, struct shm_pa
             arena->next = (unsigned)slot + count;
             return slot;
         }
-        if (!again || arena->lent_count == 0 || !reclaim(arena, theirs))
+        if (!again || arena->lent_count == 0 || !telex_shm_arena_reclaim(arena, theirs))
             return -EAGAIN;
     }
 }

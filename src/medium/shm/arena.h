@@ -30,6 +30,12 @@ void telex_shm_arena_init(struct shm_arena *arena, const struct shm_memory *memo
 /* The first granule of a chunk for `length` bytes; -EAGAIN: none is free now. `theirs`: NULL, or the page with the log. */
 int telex_shm_arena_take(struct shm_arena *arena, uint64_t length, struct shm_page *theirs);
 
+/* Takes back what the other gave back. Whether there was anything. */
+bool telex_shm_arena_reclaim(struct shm_arena *arena, struct shm_page *theirs);
+
+/* Whether it would find anything; no lock: a hint. */
+bool telex_shm_arena_returns(const struct shm_arena *arena, struct shm_page *theirs);
+
 /* The chunk was handed over with a message: it comes back through the log. */
 void telex_shm_arena_lend(struct shm_arena *arena, unsigned slot);
 

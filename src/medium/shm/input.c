@@ -21,8 +21,25 @@ static uint64_t read_once(const uint8_t *at)
 
 /* ---- telling ---- */
 
+/* Counts what was taken quickly where all else is counted. Nothing else was under way meanwhile. */
+static void fold(struct shm_link *shm)
+{
+    if (shm->quick_messages == 0)
+        return;
+    shm->arrived += shm->quick_messages;
+    shm->arrived_cost += shm->quick_cost;
+    shm->taken.messages += shm->quick_messages;
+    shm->taken.costly += shm->quick_messages;
+    shm->taken.cost += shm->quick_cost;
+    shm->taken.prefix = shm->arrived;
+    if (shm->taken.cost > shm->granted)
+        shm->granted = shm->taken.cost;
+    shm->quick_messages = shm->quick_cost = 0;
+}
+
 static void tell(struct shm_link *shm)
 {
+    fold(shm);
     struct shm_progress *progress = &shm->area->own.page->progress;
     struct shm_seen *told = &shm->told_progress;
     uint64_t done = shm->reader.done;
@@ -38,8 +55,9 @@ static void tell(struct shm_link *shm)
     shm_bell_progress(shm->area);
 }
 
-static bool is_untold(const struct shm_link *shm)
+static bool is_untold(struct shm_link *shm)
 {
+    fold(shm);
     const struct shm_seen *told = &shm->told_progress;
     return shm->reader.done != told->head || shm->granted != told->cost || shm->taken.costly != told->costly ||
            shm->taken.messages != told->messages || shm->taken.prefix != told->prefix;
@@ -123,6 +141,7 @@ static void settle(struct shm_link *shm, const telex_message *message, uint64_t 
 void telex_shm_take(struct telex_link *link, const telex_message *message, uint64_t cost)
 {
     struct shm_link *shm = shm_of(link);
+    fold(shm);
     atomic_store_explicit(&shm->taken_messages, ++shm->taken.messages, memory_order_relaxed);
     settle(shm, message, cost);
     tell_if_due(shm);
@@ -131,6 +150,7 @@ void telex_shm_take(struct telex_link *link, const telex_message *message, uint6
 bool telex_shm_claim(struct telex_link *link, const telex_message *message, uint64_t cost)
 {
     struct shm_link *shm = shm_of(link);
+    fold(shm);
     uint64_t offered = SHM_DECISION(message->number, SHM_OFFERED);
     /* Acquire and release: one of us and the sender wins, and the loser sees what the winner did before. */
     bool won = atomic_compare_exchange_strong_explicit(shm->area->their_decision, &offered, SHM_DECISION(message->number, SHM_TAKEN),
@@ -172,7 +192,15 @@ static ssize_t read_socket(struct shm_link *shm, ssize_t (*read)(struct telex_by
         read_ended(shm, got);
     else if (shm->announced_in || shm->announced_out)
         telex_shm_awake(shm); /* what was rung for a sleep is rung once: the next one needs a number of its own */
+    shm->stray = false;
     return got;
+}
+
+void telex_shm_hear(struct shm_link *shm)
+{
+    shm->stray = false;
+    if (!shm->ended && shm->link.in_end == 0)
+        read_socket(shm, shm->area->bytes->ops->read);
 }
 
 /* Nothing was there. 0: look again, for what came before the end; else -EAGAIN or how the direction ended. */
@@ -207,12 +235,12 @@ static int find_nothing(struct shm_link *shm)
     return shm->ended || got > 0 ? 0 : -EAGAIN;
 }
 
-int telex_shm_doze(struct telex_link *link)
+int telex_shm_doze(struct telex_link *link, unsigned directions)
 {
     struct shm_link *shm = shm_of(link);
     if (shm->ended || link->in_end != 0 || telex_shm_has_work(shm))
         return -EOPNOTSUPP;
-    if (!telex_shm_announce(shm, true, true))
+    if (!telex_shm_announce(shm, true, (directions & TELEX_ARM_PROGRESS) != 0))
         return 0;
     ssize_t got = read_socket(shm, shm->area->bytes->ops->doze);
     return got == -EINTR ? -EINTR : 0;
@@ -628,6 +656,7 @@ int telex_shm_next(struct telex_link *link, struct telex_arrival *ret_arrival)
         return link->in_end;
     if (!shm->admitted)
         return -EAGAIN;
+    fold(shm);
     for (unsigned i = 0; i < SHM_RECORDS; i++) {
         shm->reader.done = atomic_load_explicit(&shm->reader.at, memory_order_relaxed); /* what was borrowed is no more */
         uint64_t what = shm_ring_look(&shm->reader);
@@ -649,6 +678,47 @@ int telex_shm_next(struct telex_link *link, struct telex_arrival *ret_arrival)
             return 0;
     }
     return -EAGAIN;
+}
+
+bool telex_shm_take_quickly(struct telex_link *link, telex_message *ret_message)
+{
+    struct shm_link *shm = shm_of(link);
+    struct shm_reader *reader = &shm->reader;
+    uint64_t at = atomic_load_explicit(&reader->at, memory_order_relaxed);
+    const struct shm_record *record = (const struct shm_record *)(reader->bytes + (at & reader->mask));
+    uint64_t what = atomic_load_explicit(&record->what, memory_order_acquire); /* as shm_ring_look() */
+    uint64_t size = (uint32_t)what, number = read_once((const uint8_t *)&record->number);
+    unsigned lane = (uint8_t)(what >> 48);
+    struct telex_memory *memory = ret_message->memory;
+    /* What is not plain, not allowed, or not alone goes the long way. */
+    if (what >> 56 != SHM_PRESENT || size > shm->quick_most || lane == SHM_CONTROL_LANE || number <= shm->lane_numbers[lane] || shm->last != 0 ||
+        telex_list_first(&shm->waiting) != NULL || shm->assemblies != NULL || shm->announced_in || shm->goodbye || link->in_end != 0 ||
+        !telex_memory_reusable(memory, size))
+        return false;
+    uint64_t cost = shm_record_size(size);
+    if (shm->arrived_cost - shm->granted + cost > link->window)
+        return false;
+    memcpy(memory->bytes, record + 1, size);
+    atomic_store_explicit(&reader->at, at + cost, memory_order_relaxed);
+    reader->done = at + cost; /* the bytes are copied */
+    shm->lane_numbers[lane] = number;
+    shm->quick_messages++;
+    shm->quick_cost += cost;
+    atomic_store_explicit(&shm->taken_messages, atomic_load_explicit(&shm->taken_messages, memory_order_relaxed) + 1, memory_order_relaxed);
+    shm->empties = 0;
+    shm->run++;
+    *ret_message = (telex_message){
+        .data = memory->bytes,
+        .length = size,
+        .number = number,
+        .type = (uint16_t)(what >> 32),
+        .kind = TELEX_BINARY,
+        .lane = (uint8_t)lane,
+        .memory = memory,
+    };
+    if (reader->done - shm->told_progress.head >= reader->size / 4)
+        tell(shm);
+    return true;
 }
 
 bool telex_shm_has_work(struct shm_link *shm)

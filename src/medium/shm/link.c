@@ -21,6 +21,7 @@ enum {
 void telex_shm_awake(struct shm_link *shm)
 {
     struct shm_page *page = shm->area->own.page;
+    shm->stray = shm->announced_in || shm->announced_out;
     shm->link.disarmed++;
     /* Relaxed: a bell that is rung too often is a look in vain. */
     if (shm->announced_in)
@@ -34,6 +35,8 @@ bool telex_shm_announce(struct shm_link *shm, bool in, bool out)
 {
     struct shm_page *page = shm->area->own.page;
     bool news = false;
+    if (shm->stray)
+        telex_shm_hear(shm);
     if (in && !shm->announced_in) {
         atomic_store_explicit(&page->asleep_in, ++shm->sleeps, memory_order_relaxed); /* ordered by the barrier below: (1) in area.h */
         shm->announced_in = news = true;
@@ -59,7 +62,11 @@ static int arm(struct telex_link *link, unsigned directions)
     if (in && (link->in_end != 0 || telex_shm_has_work(shm)))
         return -1;
     telex_shm_publish(shm);
-    if (!telex_shm_announce(shm, in, shm->hungry || shm->undecided != 0))
+    bool waits = atomic_load_explicit(&link->blocked, memory_order_relaxed); /* written under [out] */
+    bool out = waits || (directions & TELEX_ARM_PROGRESS) != 0;
+    if (out && telex_shm_refresh(shm)) /* so that what is seen below is news */
+        return -1;
+    if (!telex_shm_announce(shm, in, out))
         return -1;
     return link->in_end == 0 ? POLLIN : 0;
 }
@@ -124,11 +131,17 @@ static uint64_t known(const struct shm_link *shm)
     return taken;
 }
 
+/* What was dropped does not count as sent. */
+static uint64_t admitted(const struct shm_link *shm)
+{
+    return shm->number - shm->dropped;
+}
+
 static bool all_taken(struct shm_link *shm)
 {
-    if (known(shm) + shm->withdrawn < shm->admitted_messages && shm->attached)
+    if (known(shm) + shm->withdrawn < admitted(shm) && shm->attached)
         telex_shm_refresh(shm);
-    return known(shm) + shm->withdrawn >= shm->admitted_messages;
+    return known(shm) + shm->withdrawn >= admitted(shm);
 }
 
 static int finished(struct telex_link *link)
@@ -138,7 +151,6 @@ static int finished(struct telex_link *link)
         return 0;
     if (link->in_end != 0 || link->out_end == -EPROTO)
         return -ECONNRESET;
-    shm->hungry = true;
     return -EAGAIN;
 }
 
@@ -159,7 +171,7 @@ static void count(struct telex_link *link, telex_counters *counters)
     struct shm_link *shm = shm_of(link);
     if (shm->attached)
         telex_shm_refresh(shm);
-    counters->sent = shm->admitted_messages;
+    counters->sent = admitted(shm);
     counters->sent_bytes = shm->admitted_bytes;
     counters->taken = known(shm);
     counters->withdrawn = shm->withdrawn;
@@ -207,6 +219,7 @@ const struct telex_link_ops telex_shm_ops = {
     .greet = telex_shm_greet,
     .admit = telex_shm_admit,
     .put = telex_shm_put,
+    .put_quickly = telex_shm_put_quickly,
     .keep = telex_shm_keep,
     .push = telex_shm_push,
     .drop = telex_shm_drop,
@@ -218,6 +231,7 @@ const struct telex_link_ops telex_shm_ops = {
     .delivered = delivered,
     .count = count,
     .next = telex_shm_next,
+    .take_quickly = telex_shm_take_quickly,
     .take = telex_shm_take,
     .claim = telex_shm_claim,
     .report = telex_shm_report,
@@ -254,6 +268,7 @@ int telex_shm_new(struct telex_bytes *bytes, const struct telex_settings *settin
         return telex_say(-ENOMEM, "no memory for a channel");
     }
     telex_link_init(&shm->link, &telex_shm_ops, settings->wire);
+    shm->link.announces = true;
     shm->area = area;
     area->fenced = !telex_membarrier_ready();
     shm->settings = *settings;

@@ -52,8 +52,9 @@ static void blame_progress(struct shm_link *shm)
 bool telex_shm_refresh(struct shm_link *shm)
 {
     struct shm_seen now = load_progress(shm->area);
+    bool returned = telex_shm_arena_reclaim(&shm->arena, shm->area->theirs.page);
     if (!differs(&now, &shm->seen))
-        return false;
+        return returned;
     if (!plausible(shm, &now)) {
         blame_progress(shm);
         return true;
@@ -70,6 +71,8 @@ bool telex_shm_progressed(const struct shm_link *shm)
     const struct shm_progress *from = &area->theirs.page->progress;
     if (atomic_load_explicit(&from->head, memory_order_relaxed) != shm->seen.head || atomic_load_explicit(&from->cost, memory_order_relaxed) != shm->seen.cost ||
         atomic_load_explicit(&from->messages, memory_order_relaxed) != shm->seen.messages)
+        return true;
+    if (telex_shm_arena_returns(&shm->arena, area->theirs.page))
         return true;
     uint64_t undecided = shm->undecided;
     return undecided != 0 && atomic_load_explicit(area->our_decision, memory_order_relaxed) != SHM_DECISION(undecided, SHM_OFFERED);
@@ -171,7 +174,7 @@ static bool send_descriptors(struct shm_link *shm, const telex_message *message)
 static void complete(struct shm_link *shm, uint64_t number)
 {
     shm->completed++;
-    shm->orders[number % SHM_OUTCOMES] = (uint32_t)shm->completed;
+    shm->fates[number % SHM_OUTCOMES] = SHM_FATE(shm->completed, TELEX_OFFERED);
 }
 
 static void finish_record(struct shm_link *shm, const struct shm_parcel *parcel, size_t body, unsigned flags, uint64_t cost, bool hold)
@@ -188,6 +191,7 @@ static void finish_record(struct shm_link *shm, const struct shm_parcel *parcel,
     }
     if (!(flags & SHM_MORE))
         complete(shm, message->number);
+    shm->quick_until = 0;
     shm_ring_put(&shm->writer, shm_record_size(body), SHM_WHAT(body, message->type, message->lane, flags), message->number,
                  hold && shm->writer.held_count < SHM_HELD_MOST);
     if (shm->writer.held == NULL) {
@@ -289,30 +293,25 @@ enum shm_fit telex_shm_write(struct shm_link *shm, const struct shm_parcel *parc
 
 static void remember(struct shm_link *shm, uint64_t number, int outcome)
 {
+    uint64_t *fate = &shm->fates[number % SHM_OUTCOMES];
     if (number + SHM_OUTCOMES > shm->number)
-        shm->outcomes[number % SHM_OUTCOMES] = (uint8_t)outcome;
+        *fate = (*fate & ~(uint64_t)3) | (uint64_t)outcome;
 }
 
 static void admitted(struct shm_link *shm, telex_message *message, uint64_t number)
 {
     message->number = shm->number = number;
-    shm->outcomes[number % SHM_OUTCOMES] = TELEX_OFFERED;
-    shm->admitted_messages++;
     shm->admitted_bytes += message->length;
 }
 
 static int full(struct shm_link *shm)
 {
-    if (shm->link.out_end != 0)
-        return shm->link.out_end;
-    shm->hungry = true;
-    return -EAGAIN;
+    return shm->link.out_end != 0 ? shm->link.out_end : -EAGAIN;
 }
 
 /* Who only sends would else never learn that nobody is there any more. */
 static bool is_alone(struct shm_link *shm)
 {
-    shm->since_alive = 0;
     struct pollfd fd = {.fd = shm->area->bytes->ops->descriptor(shm->area->bytes), .events = POLLRDHUP};
     return telex_poll(&fd, 1, 0) > 0 && (fd.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
 }
@@ -357,6 +356,7 @@ static int queue_up(struct shm_link *shm, telex_message *message, struct shm_par
     int r = telex_shm_enqueue(shm, parcel, borrow && !loan);
     if (r < 0)
         return r;
+    shm->fates[parcel->message.number % SHM_OUTCOMES] = SHM_FATE(0, TELEX_OFFERED);
     admitted(shm, message, parcel->message.number);
     if (loan)
         telex_release(message);
@@ -414,37 +414,57 @@ static int put_parcel(struct shm_link *shm, telex_message *message, const struct
     return shm->borrowed != NULL ? TELEX_PUT_BORROWED : 0;
 }
 
+/* How far telex_shm_put_quickly() may go. */
+static void settle_quick(struct shm_link *shm)
+{
+    shm->quick_until = 0;
+    if (shm->queue != UINT64_MAX || shm->link.fixed != UINT64_MAX || shm->link.out_end != 0 || shm->queued_messages > 0 || shm->owed_count > 0)
+        return;
+    uint64_t tail = shm->writer.tail, room = shm->writer.head + shm->writer.size - SHM_RECORD - tail;
+    uint64_t outstanding = shm->sent_cost - shm->seen.cost, credit = outstanding < shm->their_window ? shm->their_window - outstanding : 0;
+    uint64_t most = room < credit ? room : credit;
+    shm->quick_until = tail + (most < SHM_QUICK_MOST ? most : SHM_QUICK_MOST);
+}
+
 int telex_shm_put(struct telex_link *link, telex_message *message, const struct telex_put *how)
 {
     struct shm_link *shm = shm_of(link);
-    if (__builtin_expect(link->out_end != 0, 0))
+    if (link->out_end != 0)
         return link->out_end;
-    if (__builtin_expect(++shm->since_alive >= SHM_ALIVE_EVERY, 0) && is_alone(shm))
+    if (shm->writer.tail >= shm->quick_until && is_alone(shm))
         return telex_say(-ECONNRESET, "the peer has closed or died");
-    uint64_t record = shm_record_size(message->length);
-    if (message->length > shm->inline_most || message->descriptor_count > 0 || is_any_loan(message) || how->request != 0 ||
-        (how->flags & TELEX_SYNC) || shm->queued_messages > 0 || shm->owed_count > 0 || !has_room(shm, record, record, true, true))
-        return put_parcel(shm, message, how);
+    int r = put_parcel(shm, message, how);
+    settle_quick(shm);
+    return r;
+}
 
-    /* The common case, by itself: a small message, with room. */
-    memcpy(shm_ring_body(&shm->writer), message->data != NULL ? message->data : "", message->length);
-    unsigned flags = (message->kind == TELEX_TEXT ? SHM_TEXT : 0u) | (how->call ? SHM_CALL : 0u);
-    bool hold = (how->flags & TELEX_MORE) && shm->writer.held_count < SHM_HELD_MOST;
-    shm_ring_put(&shm->writer, record, SHM_WHAT(message->length, message->type, message->lane, flags), shm->number + 1, hold);
+bool telex_shm_put_quickly(struct telex_link *link, telex_message *message, unsigned flags)
+{
+    struct shm_link *shm = shm_of(link);
+    struct shm_writer *writer = &shm->writer;
+    size_t length = message->length;
+    uint64_t record = shm_record_size(length);
+    if (length > shm->inline_most || length > link->max || writer->tail + record > shm->quick_until || link->out_end != 0)
+        return false;
+    memcpy(shm_ring_body(writer), message->data, length);
+    uint64_t number = ++shm->number;
+    message->number = number;
     shm->sent_cost += record;
     shm->sent_costly++;
-    complete(shm, shm->number + 1);
-    admitted(shm, message, shm->number + 1);
-    if (hold) {
-        atomic_store_explicit(&link->held, true, memory_order_relaxed); /* a hint: see telex_link_waits */
-        return 0;
+    shm->admitted_bytes += length;
+    complete(shm, number);
+    bool hold = (flags & TELEX_MORE) != 0;
+    if (__builtin_expect(hold || writer->held != NULL, 0)) {
+        hold = hold && writer->held_count < SHM_HELD_MOST;
+        shm_ring_put(writer, record, SHM_WHAT(length, message->type, message->lane, 0), number, hold);
+        atomic_store_explicit(&link->held, hold, memory_order_relaxed); /* a hint: see telex_link_waits */
+        if (hold)
+            return true;
+    } else {
+        shm_ring_put(writer, record, SHM_WHAT(length, message->type, message->lane, 0), number, false);
     }
-    if (shm->writer.held_count > 1)
-        atomic_store_explicit(&link->held, false, memory_order_relaxed);
-    shm->writer.held_count = 0;
-    shm->hungry = false;
     shm_bell_message(shm->area);
-    return 0;
+    return true;
 }
 
 int telex_shm_loan_of(struct telex_link *link, size_t length, telex_message *ret_message)
@@ -476,9 +496,9 @@ int telex_shm_outcome(struct telex_link *link, uint64_t number)
     struct shm_link *shm = shm_of(link);
     if (number == 0 || number > shm->number || number + SHM_OUTCOMES <= shm->number)
         return -ENOENT;
-    int known = shm->outcomes[number % SHM_OUTCOMES];
-    if (known != TELEX_OFFERED)
-        return known;
+    uint64_t fate = shm->fates[number % SHM_OUTCOMES];
+    if ((fate & 3) != TELEX_OFFERED)
+        return (int)(fate & 3);
     if (number == shm->undecided) {
         /* Acquire: pairs with the receiver's compare-and-swap; what it did before it took the message is seen by whoever sees it taken. */
         if (atomic_load_explicit(shm->area->our_decision, memory_order_acquire) != SHM_DECISION(number, SHM_TAKEN))
@@ -489,11 +509,9 @@ int telex_shm_outcome(struct telex_link *link, uint64_t number)
     }
     if (telex_shm_find_parcel(shm, number) != NULL)
         return TELEX_OFFERED;
-    /* Modulo 2^32, as both are kept: those still remembered are at most a window apart. */
-    uint32_t order = shm->orders[number % SHM_OUTCOMES];
-    if ((int32_t)(order - (uint32_t)shm->seen.prefix) > 0)
+    if (fate >> 2 > shm->seen.prefix)
         telex_shm_refresh(shm);
-    return (int32_t)(order - (uint32_t)shm->seen.prefix) <= 0 ? TELEX_TAKEN : TELEX_OFFERED;
+    return fate >> 2 <= shm->seen.prefix ? TELEX_TAKEN : TELEX_OFFERED;
 }
 
 static int withdrawn(struct shm_link *shm, uint64_t number)

@@ -105,6 +105,7 @@ int telex_shm_enqueue(struct shm_link *shm, const struct shm_parcel *parcel, boo
     }
     telex_list_append(&lane->parcels, &kept->node);
     count_queued(shm, kept, 1);
+    shm->quick_until = 0; /* others wait: nothing passes them */
     atomic_store_explicit(&shm->link.blocked, true, memory_order_relaxed); /* a hint: see telex_link_waits */
     return 0;
 }
@@ -159,9 +160,8 @@ int telex_shm_drop(struct telex_link *link, unsigned number)
             continue;
         uint64_t at = parcel->message.number;
         if (at + SHM_OUTCOMES > shm->number)
-            shm->outcomes[at % SHM_OUTCOMES] = TELEX_WITHDRAWN;
+            shm->fates[at % SHM_OUTCOMES] = SHM_FATE(0, TELEX_WITHDRAWN);
         shm->admitted_bytes -= parcel->message.length;
-        shm->admitted_messages--;
         shm->dropped++;
         telex_shm_unqueue(shm, parcel);
         return 0;
@@ -204,6 +204,7 @@ static int owe(struct shm_link *shm, const struct telex_frame *frame)
     memcpy(owed->bytes, bytes, length);
     telex_list_append(&shm->owed, &owed->node);
     shm->owed_count++;
+    shm->quick_until = 0;
     atomic_store_explicit(&shm->link.blocked, true, memory_order_relaxed);
     return 0;
 }
@@ -300,8 +301,6 @@ int telex_shm_push(struct telex_link *link)
         write_bye(shm);
     bool waits = shm->queued_messages > 0 || shm->owed_count > 0 || shm->bye_due;
     atomic_store_explicit(&link->blocked, waits, memory_order_relaxed); /* a hint: see telex_link_waits */
-    if (waits)
-        shm->hungry = true;
     return waits ? (link->out_end != 0 ? link->out_end : -EAGAIN) : 0;
 }
 

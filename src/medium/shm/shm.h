@@ -25,7 +25,7 @@ enum {
     SHM_OWED = 4096,            /* control frames that may wait for room */
     SHM_RECORDS = 64,           /* control records and pieces in one `next`, so that a flood of them cannot hold the caller */
     SHM_HELD_DESCRIPTORS = 128, /* received descriptors that may wait for their message */
-    SHM_ALIVE_EVERY = 256,      /* messages between two looks whether the peer is still there, by who only sends */
+    SHM_QUICK_MOST = 32768,     /* bytes between two looks whether the peer is still there, by who only sends */
     SHM_HELLO_MOST = TELEX_GREETING_MAX + 64 + TELEX_WIRE_SENTENCE,
 };
 
@@ -70,6 +70,9 @@ struct shm_owed { /* a control frame that waits; [out] */
     uint8_t bytes[];
 };
 
+/* What is known of a sent message: `completed` when its last record was written, and enum telex_outcome, as far as known here. */
+#define SHM_FATE(order, outcome) ((uint64_t)(order) << 2 | (uint64_t)(outcome))
+
 struct shm_link {
     struct telex_link link;
     struct shm_area *area;
@@ -93,19 +96,18 @@ struct shm_link {
     struct shm_writer writer;
     struct shm_arena arena;
     struct shm_seen seen;
+    uint64_t quick_until;   /* up to here `tail` may go without a look at room, credit and whether the peer lives; 0: nowhere */
     uint64_t inline_most;
     uint64_t sent_cost, sent_costly; /* of what costs credit */
     uint64_t number;        /* the last number given */
     uint64_t completed;     /* messages whose last record was written */
     uint64_t undecided;     /* the synchronous message that waits for its decision; 0: none */
-    uint64_t admitted_messages, admitted_bytes, withdrawn, dropped;
+    uint64_t admitted_bytes, withdrawn, dropped;
     uint64_t told_taken;    /* the count in the peer's goodbye */
     bool told;
-    bool hungry;            /* somebody waits for progress */
     bool bye_due, bye_written, finishing;
     uint32_t bye_code;
     char *bye_sentence;
-    unsigned since_alive;
     uint64_t queued_messages, queued_bytes;
     uint64_t queued_replies, queued_reply_bytes; /* of these */
     uint64_t unbegun;       /* of those that cost credit, not begun */
@@ -115,13 +117,14 @@ struct shm_link {
     struct shm_lane *lanes;
     struct telex_node owed;
     unsigned owed_count;
-    uint8_t outcomes[SHM_OUTCOMES]; /* by number: enum telex_outcome, as far as known here */
-    uint32_t orders[SHM_OUTCOMES];  /* by number: `completed` when its last record was written, modulo 2^32; 0 (or 2^32): it was not */
+    uint64_t fates[SHM_OUTCOMES]; /* by number: see SHM_FATE */
 
     /* ---- [in] ---- */
     struct shm_reader reader;
     uint64_t body_most;     /* of a record of the other's ring */
-    struct shm_seen taken;  /* what `progress` will say next; head is reader.done */
+    uint64_t quick_most;    /* of a message that is taken quickly; 0: none is */
+    uint64_t quick_cost, quick_messages; /* what was, and is not counted elsewhere yet */
+    struct shm_seen taken;  /* but for those: what `progress` will say next; head is reader.done */
     struct shm_seen told_progress; /* and what it says */
     uint64_t granted;       /* cost that the other may count as taken: `taken.cost` and what is being assembled */
     uint64_t arrived_cost;
@@ -132,6 +135,7 @@ struct shm_link {
     uint64_t lane_numbers[SHM_CONTROL_LANE]; /* the highest number that came on each lane */
     uint64_t sleeps;        /* numbers of sleeps given */
     bool announced_in, announced_out; /* `asleep` words that are not 0 */
+    bool stray;             /* the bell may have been rung for a sleep that ended by itself */
     bool ended;             /* the socket's end was read, or a goodbye */
     bool goodbye;           /* nothing may follow */
     int ended_error;
@@ -160,6 +164,7 @@ int telex_shm_begin(struct shm_link *shm, const struct telex_settings *settings)
 
 /* output.c [out] */
 int telex_shm_put(struct telex_link *link, telex_message *message, const struct telex_put *how);
+bool telex_shm_put_quickly(struct telex_link *link, telex_message *message, unsigned flags);
 int telex_shm_loan_of(struct telex_link *link, size_t length, telex_message *ret_message);
 int telex_shm_withdraw(struct telex_link *link, uint64_t number);
 int telex_shm_outcome(struct telex_link *link, uint64_t number);
@@ -188,9 +193,11 @@ void telex_shm_output_free(struct shm_link *shm);
 /* input.c [in] */
 int telex_shm_next(struct telex_link *link, struct telex_arrival *ret_arrival);
 void telex_shm_take(struct telex_link *link, const telex_message *message, uint64_t cost);
+bool telex_shm_take_quickly(struct telex_link *link, telex_message *ret_message);
 bool telex_shm_claim(struct telex_link *link, const telex_message *message, uint64_t cost);
 void telex_shm_report(struct telex_link *link);
-int telex_shm_doze(struct telex_link *link);
+void telex_shm_hear(struct shm_link *shm); /* reads what was rung */
+int telex_shm_doze(struct telex_link *link, unsigned directions);
 bool telex_shm_has_work(struct shm_link *shm);
 void telex_shm_input_free(struct shm_link *shm);
 

@@ -107,9 +107,10 @@ int telex_stream_read(struct telex_stream *stream)
     return read_by(stream, stream->bytes->ops->read);
 }
 
-int telex_stream_doze(struct telex_link *link)
+int telex_stream_doze(struct telex_link *link, unsigned directions)
 {
     struct telex_stream *stream = stream_of(link);
+    (void)directions; /* whatever it waits for, it is bytes that tell */
     if (stream->bytes->ops->doze == NULL || stream->ended || link->in_end != 0 || telex_stream_has_work(stream))
         return -EOPNOTSUPP;
     int r = read_by(stream, stream->bytes->ops->doze);

@@ -162,7 +162,7 @@ void telex_stream_forget(struct telex_stream *stream);               /* [out] dr
 
 /* input.c [in] */
 int telex_stream_next(struct telex_link *link, struct telex_arrival *ret_arrival);
-int telex_stream_doze(struct telex_link *link);
+int telex_stream_doze(struct telex_link *link, unsigned directions);
 int telex_stream_read(struct telex_stream *stream);                   /* reads once: 0, -EAGAIN, or 0 with `ended` */
 bool telex_stream_has_work(const struct telex_stream *stream);        /* next would not answer -EAGAIN without reading */
 void telex_stream_input_free(struct telex_stream *stream);
