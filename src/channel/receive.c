@@ -366,24 +366,24 @@ static bool take_quickly(telex_channel *channel, telex_message *ret_message)
 
 /*
  * The common case by itself, where a message costs less than ten locked instructions: nobody else uses the direction, nothing waits, and a plain message
- * is there or comes while this tries. Everything else goes the long way; so nothing is decided here but that.
+ * is there or comes while this tries. Everything else goes the long way; so nothing is decided here but that. `busy` is only looked at: another thread that
+ * enters meanwhile is kept out of the link by its lock.
  */
 static bool receive_quickly(telex_channel *channel, telex_message *ret_message, telex_time deadline)
 {
     struct telex_link *link = channel->link;
     if (link->ops->take_quickly == NULL || channel->generation != telex_generation() || telex_channel_is_watched(channel) ||
-        telex_link_waits(link) || !telex_lock_quickly(&channel->busy[CHANNEL_RECEIVE]))
+        telex_link_waits(link) || !telex_lock_is_mine(&channel->busy[CHANNEL_RECEIVE]))
         return false;
-    bool taken = take_quickly(channel, ret_message);
+    if (take_quickly(channel, ret_message))
+        return true;
     struct telex_waiter *waiter = &channel->waiter[CHANNEL_RECEIVE];
-    if (!taken && deadline != TELEX_NOW && telex_waiter_tries(waiter) &&
-        !atomic_load_explicit(&channel->interrupted[CHANNEL_RECEIVE], memory_order_relaxed) && link->ops->spin(link, TELEX_ARM_IN)) {
-        taken = take_quickly(channel, ret_message);
-        if (taken)
-            telex_waiter_won(waiter);
-    }
-    telex_unlock(&channel->busy[CHANNEL_RECEIVE]);
-    return taken;
+    if (deadline == TELEX_NOW || !telex_waiter_tries(waiter) ||
+        atomic_load_explicit(&channel->interrupted[CHANNEL_RECEIVE], memory_order_relaxed) || !link->ops->spin(link, TELEX_ARM_IN) ||
+        !take_quickly(channel, ret_message))
+        return false;
+    telex_waiter_won(waiter);
+    return true;
 }
 
 int telex_receive(telex_channel *channel, telex_message *ret_message, telex_time deadline)

@@ -270,14 +270,11 @@ static bool send_quickly(telex_channel *channel, telex_message *message, unsigne
     const struct telex_memory *memory = message->memory;
     if (link->ops->put_quickly == NULL || message->kind != TELEX_BINARY || message->descriptor_count != 0 || message->lane >= TELEX_WIRE_LANES ||
         (flags & ~(unsigned)TELEX_MORE) != 0 || message->data == NULL || (memory != NULL && memory->loan) ||
-        channel->generation != telex_generation() || telex_channel_is_watched(channel) || !telex_lock_quickly(&channel->busy[CHANNEL_SEND]))
+        channel->generation != telex_generation() || telex_channel_is_watched(channel) || !telex_lock_is_mine(&channel->busy[CHANNEL_SEND]) ||
+        !telex_lock_quickly(&link->out))
         return false;
-    bool put = telex_lock_quickly(&link->out);
-    if (put) {
-        put = link->ops->put_quickly(link, message, flags);
-        telex_unlock(&link->out);
-    }
-    telex_unlock(&channel->busy[CHANNEL_SEND]);
+    bool put = link->ops->put_quickly(link, message, flags);
+    telex_unlock(&link->out);
     return put;
 }
 

@@ -229,8 +229,13 @@ struct telex_memory *telex_memory_new(size_t length);
 /* The same without room for more: for what only waits. */
 struct telex_memory *telex_memory_fitting(size_t length);
 
+void telex_memory_release_heap(struct telex_memory *memory); /* what `release` is of heap memory */
+
 /* Whether another message of `length` bytes may be put into it: the medium does not want it back, and nothing else is in it. */
-bool telex_memory_reusable(const struct telex_memory *memory, size_t length);
+static inline bool telex_memory_reusable(const struct telex_memory *memory, size_t length)
+{
+    return memory != NULL && memory->release == telex_memory_release_heap && !memory->loan && memory->descriptor_count == 0 && memory->capacity >= length;
+}
 
 /* Grows heap memory to at least `length` bytes, keeping what is in it; NULL when out of memory (the old one lives on). */
 struct telex_memory *telex_memory_grow(struct telex_memory *memory, size_t length);

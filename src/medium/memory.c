@@ -12,7 +12,7 @@
 /* Small messages share a size, so that a struct that is received into again and again rarely needs new memory. */
 enum { SMALLEST = 256 };
 
-static void release_heap(struct telex_memory *memory)
+void telex_memory_release_heap(struct telex_memory *memory)
 {
     free(memory);
 }
@@ -27,13 +27,8 @@ struct telex_memory *telex_memory_fitting(size_t capacity)
     struct telex_memory *memory = malloc(sizeof *memory + capacity);
     if (memory == NULL)
         return NULL;
-    *memory = (struct telex_memory){.release = release_heap, .capacity = capacity};
+    *memory = (struct telex_memory){.release = telex_memory_release_heap, .capacity = capacity};
     return memory;
-}
-
-bool telex_memory_reusable(const struct telex_memory *memory, size_t length)
-{
-    return memory != NULL && memory->release == release_heap && !memory->loan && memory->descriptor_count == 0 && memory->capacity >= length;
 }
 
 struct telex_memory *telex_memory_grow(struct telex_memory *memory, size_t length)

@@ -59,6 +59,12 @@ static inline bool telex_lock_quickly(struct telex_lock *lock)
     return false;
 }
 
+/* Whether this thread owns the lock, and does not hold it: then no other thread holds it just now. A look, not more. */
+static inline bool telex_lock_is_mine(const struct telex_lock *lock)
+{
+    return atomic_load_explicit(&lock->owner, memory_order_relaxed) == telex_thread() && !atomic_load_explicit(&lock->held, memory_order_relaxed);
+}
+
 static inline void telex_lock(struct telex_lock *lock)
 {
     if (!telex_lock_quickly(lock))

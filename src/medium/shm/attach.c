@@ -100,10 +100,7 @@ static void open_ring(struct shm_link *shm)
     struct shm_area *area = shm->area;
     shm->reader = (struct shm_reader){.bytes = area->theirs.ring, .mask = area->theirs.ring_size - 1, .size = area->theirs.ring_size};
     shm->body_most = shm_body_most(area->theirs.ring_size);
-    if (shm->trusted && shm->link.fixed == UINT64_MAX && shm->queue == UINT64_MAX)
-        shm->quick_most = SHM_INLINE_MOST < shm->ours.max ? SHM_INLINE_MOST : shm->ours.max;
-    if (shm->quick_most > shm->body_most)
-        shm->quick_most = shm->body_most;
+    shm->lane_numbers[SHM_CONTROL_LANE] = UINT64_MAX;
     struct shm_decisions *decisions = area->decisions;
     area->our_decision = shm->passive ? &decisions->of_listener : &decisions->of_dialer;
     area->their_decision = shm->passive ? &decisions->of_dialer : &decisions->of_listener;

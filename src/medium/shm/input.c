@@ -145,6 +145,7 @@ void telex_shm_take(struct telex_link *link, const telex_message *message, uint6
     atomic_store_explicit(&shm->taken_messages, ++shm->taken.messages, memory_order_relaxed);
     settle(shm, message, cost);
     tell_if_due(shm);
+    telex_shm_settle_quick(shm);
 }
 
 bool telex_shm_claim(struct telex_link *link, const telex_message *message, uint64_t cost)
@@ -161,6 +162,7 @@ bool telex_shm_claim(struct telex_link *link, const telex_message *message, uint
     }
     settle(shm, message, cost); /* withdrawn: its room is free again, but it does not count as taken */
     tell_if_due(shm);
+    telex_shm_settle_quick(shm);
     return false;
 }
 
@@ -209,7 +211,6 @@ static int find_nothing(struct shm_link *shm)
     shm->reader.done = atomic_load_explicit(&shm->reader.at, memory_order_relaxed);
     if (is_untold(shm))
         tell(shm);
-    shm->run = 0;
     if (atomic_load_explicit(&shm->lied, memory_order_relaxed)) {
         telex_link_say_reason(&shm->link, -EPROTO);
         return telex_link_break(&shm->link, -EPROTO);
@@ -220,6 +221,7 @@ static int find_nothing(struct shm_link *shm)
         if (shm->link.out_end == 0)
             shm->link.out_end = shm->ended_error;
         telex_shm_forget(shm);
+        shm->quick_until = 0;
         telex_unlock(&shm->link.out);
         shm->link.news++;
         return shm->ended_error;
@@ -561,6 +563,7 @@ static int on_bye(struct shm_link *shm, const struct telex_frame *frame)
     if (link->out_end == 0)
         link->out_end = -EPIPE;
     telex_shm_forget(shm);
+    shm->quick_until = 0;
     telex_unlock(&link->out);
     link->news++;
     telex_shm_report(link); /* it waits for nothing else */
@@ -649,7 +652,7 @@ static int next_plain(struct shm_link *shm, uint64_t what, struct telex_arrival 
     return 1;
 }
 
-int telex_shm_next(struct telex_link *link, struct telex_arrival *ret_arrival)
+static int next(struct telex_link *link, struct telex_arrival *ret_arrival)
 {
     struct shm_link *shm = shm_of(link);
     if (link->in_end != 0)
@@ -667,7 +670,6 @@ int telex_shm_next(struct telex_link *link, struct telex_arrival *ret_arrival)
             continue;
         }
         shm->empties = 0;
-        shm->run++;
         if (shm->announced_in)
             telex_shm_awake(shm);
         tell_if_due(shm);
@@ -680,8 +682,31 @@ int telex_shm_next(struct telex_link *link, struct telex_arrival *ret_arrival)
     return -EAGAIN;
 }
 
+int telex_shm_next(struct telex_link *link, struct telex_arrival *ret_arrival)
+{
+    int r = next(link, ret_arrival);
+    telex_shm_settle_quick(shm_of(link));
+    return r;
+}
+
+void telex_shm_settle_quick(struct shm_link *shm)
+{
+    bool alone = shm->trusted && shm->link.fixed == UINT64_MAX && shm->queue == UINT64_MAX && shm->last == 0 && telex_list_first(&shm->waiting) == NULL &&
+                 shm->assemblies == NULL && !shm->announced_in && !shm->goodbye && shm->arrived_cost - shm->granted + 2 * SHM_INLINE_MOST <= shm->link.window;
+    uint64_t most = shm->ours.max < SHM_INLINE_MOST ? shm->ours.max : SHM_INLINE_MOST;
+    shm->quick_most = !alone ? 0 : most < shm->body_most ? most : shm->body_most;
+}
+
+/* A record's bytes are padded to 16, and so may be read beyond the message's end; `to` has room for as much. */
+static inline void copy_few(uint8_t *to, const uint8_t *from, uint64_t size)
+{
+    for (uint64_t at = 0; at < size; at += SHM_RECORD)
+        memcpy(to + at, from + at, SHM_RECORD);
+}
+
 bool telex_shm_take_quickly(struct telex_link *link, telex_message *ret_message)
 {
+    enum { FEW = 128 };
     struct shm_link *shm = shm_of(link);
     struct shm_reader *reader = &shm->reader;
     uint64_t at = atomic_load_explicit(&reader->at, memory_order_relaxed);
@@ -690,23 +715,21 @@ bool telex_shm_take_quickly(struct telex_link *link, telex_message *ret_message)
     uint64_t size = (uint32_t)what, number = read_once((const uint8_t *)&record->number);
     unsigned lane = (uint8_t)(what >> 48);
     struct telex_memory *memory = ret_message->memory;
-    /* What is not plain, not allowed, or not alone goes the long way. */
-    if (what >> 56 != SHM_PRESENT || size > shm->quick_most || lane == SHM_CONTROL_LANE || number <= shm->lane_numbers[lane] || shm->last != 0 ||
-        telex_list_first(&shm->waiting) != NULL || shm->assemblies != NULL || shm->announced_in || shm->goodbye || link->in_end != 0 ||
-        !telex_memory_reusable(memory, size))
+    /* What is no plain message, or comes out of order, goes the long way. */
+    if (what >> 56 != SHM_PRESENT || size > shm->quick_most || number <= shm->lane_numbers[lane] || link->in_end != 0 ||
+        !telex_memory_reusable(memory, size <= FEW ? FEW : size))
         return false;
+    if (size <= FEW)
+        copy_few(memory->bytes, (const uint8_t *)(record + 1), size);
+    else
+        memcpy(memory->bytes, record + 1, size);
     uint64_t cost = shm_record_size(size);
-    if (shm->arrived_cost - shm->granted + cost > link->window)
-        return false;
-    memcpy(memory->bytes, record + 1, size);
     atomic_store_explicit(&reader->at, at + cost, memory_order_relaxed);
     reader->done = at + cost; /* the bytes are copied */
     shm->lane_numbers[lane] = number;
     shm->quick_messages++;
     shm->quick_cost += cost;
-    atomic_store_explicit(&shm->taken_messages, atomic_load_explicit(&shm->taken_messages, memory_order_relaxed) + 1, memory_order_relaxed);
     shm->empties = 0;
-    shm->run++;
     *ret_message = (telex_message){
         .data = memory->bytes,
         .length = size,
@@ -716,7 +739,8 @@ bool telex_shm_take_quickly(struct telex_link *link, telex_message *ret_message)
         .lane = (uint8_t)lane,
         .memory = memory,
     };
-    if (reader->done - shm->told_progress.head >= reader->size / 4)
+    atomic_store_explicit(&shm->taken_messages, atomic_load_explicit(&shm->taken_messages, memory_order_relaxed) + 1, memory_order_relaxed);
+    if (at + cost - shm->told_progress.head >= reader->size / 4)
         tell(shm);
     return true;
 }

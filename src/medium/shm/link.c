@@ -29,6 +29,7 @@ void telex_shm_awake(struct shm_link *shm)
     if (shm->announced_out)
         atomic_store_explicit(&page->asleep_out, 0, memory_order_relaxed);
     shm->announced_in = shm->announced_out = false;
+    telex_shm_settle_quick(shm);
 }
 
 bool telex_shm_announce(struct shm_link *shm, bool in, bool out)
@@ -45,8 +46,10 @@ bool telex_shm_announce(struct shm_link *shm, bool in, bool out)
         atomic_store_explicit(&page->asleep_out, ++shm->sleeps, memory_order_relaxed);
         shm->announced_out = news = true;
     }
-    if (news)
+    if (news) {
+        telex_shm_settle_quick(shm);
         shm_bell_settle(shm->area); /* (2) */
+    }
     bool changed = (in && telex_shm_has_work(shm)) || (out && telex_shm_progressed(shm)); /* (3) */
     if (changed)
         telex_shm_awake(shm);
@@ -112,6 +115,7 @@ static int death(struct telex_link *link)
 static void finish(struct telex_link *link, uint32_t code, const char *sentence, bool now)
 {
     struct shm_link *shm = shm_of(link);
+    shm->quick_until = 0;
     if (now)
         telex_shm_forget(shm);
     if (!shm->finishing) {
@@ -261,12 +265,13 @@ static int watch_death(const struct shm_link *shm)
 int telex_shm_new(struct telex_bytes *bytes, const struct telex_settings *settings, bool passive, bool local, struct telex_link **ret_link)
 {
     struct shm_area *area = telex_shm_area_new(bytes);
-    struct shm_link *shm = area != NULL ? calloc(1, sizeof *shm) : NULL;
+    struct shm_link *shm = area != NULL ? aligned_alloc(_Alignof(struct shm_link), sizeof *shm) : NULL; /* its two sides share no cache line */
     if (shm == NULL) {
         if (area != NULL)
             telex_shm_area_leave(area);
         return telex_say(-ENOMEM, "no memory for a channel");
     }
+    memset(shm, 0, sizeof *shm);
     telex_link_init(&shm->link, &telex_shm_ops, settings->wire);
     shm->link.announces = true;
     shm->area = area;

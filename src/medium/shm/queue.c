@@ -143,6 +143,7 @@ int telex_shm_keep(struct telex_link *link)
     if (r < 0) { /* part of it has left: nothing can be taken back */
         telex_link_blame(link, r);
         telex_shm_forget(shm);
+        shm->quick_until = 0;
         link->out_end = r;
     }
     return r;

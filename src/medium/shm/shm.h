@@ -92,17 +92,17 @@ struct shm_link {
     int decisions_fd;
     int death;             /* readable once the peer's process is dead; -1: none */
 
-    /* ---- [out] ---- */
-    struct shm_writer writer;
-    struct shm_arena arena;
-    struct shm_seen seen;
+    /* ---- [out]; what a small message needs comes first ---- */
+    _Alignas(SHM_LINE) struct shm_writer writer;
     uint64_t quick_until;   /* up to here `tail` may go without a look at room, credit and whether the peer lives; 0: nowhere */
-    uint64_t inline_most;
+    uint64_t quick_put_most; /* longest message that goes quickly */
     uint64_t sent_cost, sent_costly; /* of what costs credit */
     uint64_t number;        /* the last number given */
     uint64_t completed;     /* messages whose last record was written */
-    uint64_t undecided;     /* the synchronous message that waits for its decision; 0: none */
     uint64_t admitted_bytes, withdrawn, dropped;
+    struct shm_seen seen;
+    uint64_t inline_most;
+    uint64_t undecided;     /* the synchronous message that waits for its decision; 0: none */
     uint64_t told_taken;    /* the count in the peer's goodbye */
     bool told;
     bool bye_due, bye_written, finishing;
@@ -117,22 +117,22 @@ struct shm_link {
     struct shm_lane *lanes;
     struct telex_node owed;
     unsigned owed_count;
+    struct shm_arena arena;
     uint64_t fates[SHM_OUTCOMES]; /* by number: see SHM_FATE */
 
-    /* ---- [in] ---- */
-    struct shm_reader reader;
-    uint64_t body_most;     /* of a record of the other's ring */
-    uint64_t quick_most;    /* of a message that is taken quickly; 0: none is */
+    /* ---- [in]; likewise ---- */
+    _Alignas(SHM_LINE) struct shm_reader reader;
+    uint64_t quick_most;    /* longest message that is taken quickly; 0: none, for something else is under way */
     uint64_t quick_cost, quick_messages; /* what was, and is not counted elsewhere yet */
-    struct shm_seen taken;  /* but for those: what `progress` will say next; head is reader.done */
-    struct shm_seen told_progress; /* and what it says */
+    struct shm_seen told_progress; /* what `progress` says */
+    struct shm_seen taken;  /* what it will say next, but for what was taken quickly; head is reader.done */
     uint64_t granted;       /* cost that the other may count as taken: `taken.cost` and what is being assembled */
     uint64_t arrived_cost;
     uint64_t arrived;       /* messages that arrived whole */
     uint64_t last;          /* the number of the last one, while it is not taken; 0: it is */
+    uint64_t body_most;     /* of a record of the other's ring */
     struct telex_node waiting; /* those before it, in order */
     struct telex_numbers waiting_numbers;
-    uint64_t lane_numbers[SHM_CONTROL_LANE]; /* the highest number that came on each lane */
     uint64_t sleeps;        /* numbers of sleeps given */
     bool announced_in, announced_out; /* `asleep` words that are not 0 */
     bool stray;             /* the bell may have been rung for a sleep that ended by itself */
@@ -140,16 +140,15 @@ struct shm_link {
     bool goodbye;           /* nothing may follow */
     int ended_error;
     unsigned empties;       /* looks in vain in a row */
-    unsigned run;           /* records in a row that were there already when looked for */
     struct shm_assembly *assemblies;
     uint64_t assembling_total[2], assembling_cost;
     unsigned held_count;
     int held[SHM_HELD_DESCRIPTORS];
+    uint64_t lane_numbers[SHM_CONTROL_LANE + 1]; /* the highest number that came on each lane; of the last, which has no messages: UINT64_MAX */
     uint8_t control[TELEX_WIRE_CONTROL]; /* a control frame, out of the peer's reach */
 
     _Atomic uint64_t taken_messages; /* as `taken.messages`, for the goodbye; relaxed: whoever says it comes after the receives that it counts */
     atomic_bool lied;       /* the peer's words made no sense: set by the sending side, acted on by the receiving one */
-    atomic_uint backoff;    /* pauses before the next look at a ring that is being filled; relaxed, a hint */
 };
 
 static inline struct shm_link *shm_of(struct telex_link *link)
@@ -197,6 +196,7 @@ bool telex_shm_take_quickly(struct telex_link *link, telex_message *ret_message)
 bool telex_shm_claim(struct telex_link *link, const telex_message *message, uint64_t cost);
 void telex_shm_report(struct telex_link *link);
 void telex_shm_hear(struct shm_link *shm); /* reads what was rung */
+void telex_shm_settle_quick(struct shm_link *shm); /* whether messages may be taken quickly from now on */
 int telex_shm_doze(struct telex_link *link, unsigned directions);
 bool telex_shm_has_work(struct shm_link *shm);
 void telex_shm_input_free(struct shm_link *shm);
