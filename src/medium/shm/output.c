@@ -175,7 +175,8 @@ static bool send_descriptors(struct shm_link *shm, const telex_message *message)
 static void complete(struct shm_link *shm, uint64_t number)
 {
     shm->completed++;
-    shm->fates[number % SHM_OUTCOMES] = SHM_FATE(shm->completed, TELEX_OFFERED);
+    if (number + SHM_OUTCOMES > shm->number) /* else its place is another one's by now: it waited for long */
+        shm->fates[number % SHM_OUTCOMES] = SHM_FATE(shm->completed, TELEX_OFFERED);
 }
 
 static void finish_record(struct shm_link *shm, const struct shm_parcel *parcel, size_t body, unsigned flags, uint64_t cost, bool hold)
@@ -523,6 +524,8 @@ int telex_shm_outcome(struct telex_link *link, uint64_t number)
         return TELEX_TAKEN;
     }
     if (telex_shm_find_parcel(shm, number) != NULL)
+        return TELEX_OFFERED;
+    if (fate >> 2 == 0) /* never written: it waited here, and the end came first */
         return TELEX_OFFERED;
     if (fate >> 2 > shm->seen.prefix)
         telex_shm_refresh(shm);
