@@ -13,7 +13,8 @@
 
 enum {
     LOOKS_IN_A_SPIN = 256,
-    PAUSES_MOST = 64,
+    RUN = 8,
+    PAUSES_AFTER_A_RUN = 32,
 };
 
 /* ---- sleeping ---- */
@@ -81,12 +82,23 @@ static void relax(unsigned pauses)
 }
 
 /*
- * Who looks at the place that the other is just writing to takes the cache line from it, again and again. So while messages come in runs, this looks away for
- * a while before it looks again; a lone message, which no run precedes, is seen at once.
+ * Who looks at the place that the other is just writing to takes the cache line from it, again and again. So when messages came in a run and there is no more,
+ * this looks away for a while, in which the next run comes together; a lone message, which no run precedes, is seen at once.
  */
+static void look_away(struct shm_link *shm)
+{
+    unsigned run = atomic_load_explicit(&shm->run, memory_order_relaxed);
+    atomic_store_explicit(&shm->last_run, run, memory_order_relaxed);
+    atomic_store_explicit(&shm->run, 0, memory_order_relaxed);
+    if (run >= RUN)
+        relax(PAUSES_AFTER_A_RUN);
+}
+
 static bool spin(struct telex_link *link, unsigned directions)
 {
     struct shm_link *shm = shm_of(link);
+    if (directions == TELEX_ARM_IN)
+        look_away(shm);
     for (unsigned i = 0; i < LOOKS_IN_A_SPIN; i++) {
         if ((directions & TELEX_ARM_IN) && shm_ring_look(&shm->reader) != 0)
             return true;

@@ -140,6 +140,7 @@ struct shm_link {
     bool goodbye;           /* nothing may follow */
     int ended_error;
     unsigned empties;       /* looks in vain in a row */
+    atomic_uint run, last_run; /* messages taken quickly since the last look in vain, and before it; relaxed: hints, by the receiving thread */
     struct shm_assembly *assemblies;
     uint64_t assembling_total[2], assembling_cost;
     unsigned held_count;
