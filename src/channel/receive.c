@@ -401,11 +401,16 @@ int telex_receive_many(telex_channel *channel, telex_message *ret_messages, unsi
 {
     if (count == 0)
         return telex_say(-EINVAL, "telex_receive_many() of no messages");
-    int r = telex_channel_enter(channel, CHANNEL_RECEIVE);
+    unsigned received = 0;
+    while (received < count && receive_quickly(channel, &ret_messages[received], received == 0 ? deadline : TELEX_NOW))
+        received++;
+    int r = received < count ? telex_channel_enter(channel, CHANNEL_RECEIVE) : -EBUSY;
     if (r < 0)
-        return r;
-    r = receive_one(channel, ret_messages, deadline);
-    unsigned received = r == 0;
+        return received > 0 ? (int)received : r;
+    if (received == 0) {
+        r = receive_one(channel, ret_messages, deadline);
+        received = r == 0;
+    }
     while (r == 0 && received < count) {
         r = try_receive(channel, &ret_messages[received]);
         received += r == 0;
