@@ -62,21 +62,6 @@ inline tso_empty(p)
     od
 }
 
-/* The stores that have not reached the memory never do: their process is dead. */
-inline tso_lose(p)
-{
-    do
-    :: tso[p].length > 0 ->
-        tso[p].length--;
-        tso[p].at[tso[p].length] = 0;
-        tso[p].value[tso[p].length] = 0;
-#ifdef WEAK_STORES
-        tso[p].waits[tso[p].length] = false
-#endif
-    :: else -> break
-    od
-}
-
 inline tso_in(p, a, v, release)
 {
     tso[p].at[tso[p].length] = a;
@@ -124,6 +109,27 @@ inline tso_fence(p)
     }
 }
 
+/* The process is dead: its stores that have not reached the memory never do. */
+inline tso_die(p)
+{
+    atomic {
+        true;
+        d_step {
+            do
+            :: tso[p].length > 0 ->
+                tso[p].length--;
+                tso[p].at[tso[p].length] = 0;
+                tso[p].value[tso[p].length] = 0;
+#ifdef WEAK_STORES
+                tso[p].waits[tso[p].length] = false
+#endif
+            :: else -> break
+            od;
+            tso_i = 0
+        }
+    }
+}
+
 /* Compare-and-swap; ret: what was there. */
 inline tso_swap(p, a, old, new, ret)
 {
@@ -159,11 +165,11 @@ inline tso_membarrier(p)
 {
     tso_fence(p);
 #if TSO_PROCESSES == 2
-    tso_fence((1 - p))
+    tso_fence((1 - (p)))
 #else
     if
-    :: tso_fence(((p + 1) % 3)); tso_fence(((p + 2) % 3))
-    :: tso_fence(((p + 2) % 3)); tso_fence(((p + 1) % 3))
+    :: tso_fence((((p) + 1) % 3)); tso_fence((((p) + 2) % 3))
+    :: tso_fence((((p) + 2) % 3)); tso_fence((((p) + 1) % 3))
     fi
 #endif
 }
