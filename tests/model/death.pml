@@ -23,7 +23,7 @@
  * BUG_9   a bell that cannot be rung ends the channel
  * BUG_10  the end of file comes before the last stores of the dead
  *
- * variants: weak = WEAK_STORES
+ * variants: weak = WEAK_STORES N=1 SLOTS=2
  * whole: N=3
  */
 #ifndef N

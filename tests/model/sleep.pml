@@ -31,7 +31,7 @@
  * BUG_14  (THREADS) the number last rung is compared and stored by two accesses: rings more than once
  * BUG_15  (THREADS) the number last rung is read after the number of the sleep: it may go back, and rings more than once
  *
- * variants: fences = FENCES; weak = WEAK_STORES; threads = THREADS; threads_plain = THREADS PLAIN
+ * variants: fences = FENCES; weak = WEAK_STORES; threads = THREADS IDLE=0; threads_plain = THREADS PLAIN IDLE=0
  * whole: N=4
  */
 #ifndef N
