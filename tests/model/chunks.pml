@@ -2,7 +2,7 @@
 /*
  * The log of chunks given back (shm_page.released in layout.h): any thread of the receiver appends, the sender reads in order.
  *
- *     shm_arena_give_back() = receiver; shm_arena_reclaim() = the sender, before it lends a chunk
+ *     receiver = telex_shm_give_back() in area.c; sender = telex_shm_arena_reclaim() in arena.c, before it takes a chunk
  *
  * Modelled: an arena of SLOTS chunks and a log of as many entries, N messages, each in any free chunk. Two threads of the receiver take messages (one at
  * a time, as under the lock of receiving), read the chunk, and give it back as they come to it: fetch-add of the index, which they alone share, then a

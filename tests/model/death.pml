@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Death: either side may be killed between any two of its steps; then, or when it closes in order, the socket gives end of file (bell.h, and whoever
- * calls shm_bell_sleep() and shm_ring_look()).
+ * Death: either side may be killed between any two of its steps; then, or when it closes in order, the socket gives end of file (read_ended() and
+ * find_nothing() in src/medium/shm/input.c).
  *
  * Modelled: a writer that sends N records and a goodbye over a ring of SLOTS records of one size, and waits for room; a reader; the doorbell as in
  * sleep.pml. Of the stores of a dead process some reach the memory; the rest does too, or is lost. Then the end of file comes: a process closes its socket

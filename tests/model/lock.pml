@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A lock that leans towards the thread that uses it (src/os/lock.h and lock.c, whose functions have the same names here without `telex_`).
+ * A lock that leans towards the thread that uses it (src/os/lock.h and lock.c; functions have the same names here, without `telex_`).
  *
  * Modelled: THREADS threads, each of which takes the lock ROUNDS times, by lock() or by lock_try(), as it comes; the owner's two plain stores, taking the
  * lock away, giving it back by a try that failed, and giving it up for good after LOSSES_MOST. The mutex: taking it empties the store buffer, giving it

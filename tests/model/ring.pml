@@ -2,7 +2,7 @@
 /*
  * The ring: records of variable length, one writer, one reader, the word in band that says whether a record is there (src/medium/shm/ring.h).
  *
- *     writer = shm_ring_put() and shm_ring_commit(); reader = shm_ring_look(); `head` = shm_progress.head
+ *     writer = shm_ring_put() and shm_ring_commit(); reader = shm_ring_look() and shm_ring_pass(); `head` = shm_progress.head
  *
  * Modelled: positions that run free; room, and that it is looked for again only when short; the zero behind a record; TELEX_MORE, where the first record
  * of a batch is completed last; the reader's lazy `head`; a ring that begins in the middle of its life, full of words that look like headers.

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Sleep and doorbell: who finds nothing to do sleeps in a read of the socket, and who publishes something wakes it, without a fence (src/medium/shm/bell.h).
+ * Sleep and doorbell: who finds nothing to do sleeps in a read of the socket, and who publishes something wakes it, without a fence (src/medium/shm/area.h).
  *
- *     shm_bell_sleep(): store asleep_in or asleep_out, heavy barrier, look again, block; shm_bell_ring(): light barrier, load, one byte
+ *     sleeper = telex_shm_announce() with shm_bell_settle(), then a read; publisher = shm_bell_message(), shm_bell_progress(), telex_shm_give_back()
  *
  * Modelled: a sender that waits for room, a receiver that waits for messages and publishes `head` lazily, in one ring of CAPACITY units that ring.pml
- * has proved, so that two positions stand for it; every second record takes two units. A socket buffer of BELLS bytes, full or empty at first (bytes left from before); a byte that finds it full is
- * dropped. A sleeper takes one byte or all, and may wake for no reason (a signal, a deadline). With THREADS: only the
- * sender sleeps, and two threads of the receiver wake it, which give back room or chunks; they share the number last rung, which is read first, and changed
- * by compare-and-swap; whose swap fails does not ring, for another one rings after this one has published. With PLAIN also: a plain variable, which
- * wakes as well, though at times by more than one byte.
+ * has proved, so that two positions stand for it; every second record takes two units. A socket buffer of BELLS bytes, full or empty at first (bytes left
+ * from before); a byte that finds it full is dropped. A sleeper takes one byte or all, and may wake for no reason (a signal, a deadline).
+ * With THREADS: only the sender sleeps, and two threads of the receiver wake it, which give back room or chunks; they share the number last rung, which is
+ * read first, and changed by compare-and-swap; whose swap fails does not ring, for another one rings after this one has published. With PLAIN also: a
+ * plain variable, as in telex_shm_ring(), which wakes as well, though at times by more than one byte.
  * With FENCES: no membarrier, a full fence at both sides.
  * Left out: the end of file (death.pml), what trying without sleeping adds (it only looks more often).
  *
@@ -30,6 +30,7 @@
  * BUG_13  (THREADS) one of the threads rings no bell
  * BUG_14  (THREADS) the number last rung is compared and stored by two accesses: rings more than once
  * BUG_15  (THREADS) the number last rung is read after the number of the sleep: it may go back, and rings more than once
+ * BUG_16  (THREADS) the sleeper looks again at one of the words that it waits for, not at the other
  *
  * variants: fences = FENCES; weak = WEAK_STORES; threads = THREADS IDLE=0; threads_plain = THREADS PLAIN IDLE=0
  * whole: N=4
@@ -326,7 +327,11 @@ active proctype sender()
         :: head + given > used
         :: else ->
             asleep_soon(SENDER, ASLEEP_OUT);
+#ifdef BUG_16
+            tso_load(SENDER, HEAD, head);
+#else
             LOOK_OUT;
+#endif
             if
             :: head + given > used
             :: else -> block(SENDER)

@@ -2,7 +2,7 @@
 /*
  * Whether a synchronous message was taken: one word that both write, by compare-and-swap (shm_decisions in layout.h).
  *
- *     shm_decide_offer(), shm_decide_withdraw() = sender; shm_decide_take() = receiver
+ *     sender = finish_record() and telex_shm_withdraw() in output.c; receiver = telex_shm_claim() in input.c
  *
  * Modelled: N messages on one direction; each is synchronous or not, as it comes. The sender stores OFFERED(n), publishes the record, then waits patiently
  * until it is taken, or sees that it is, or gives up at any moment. The word serves the next synchronous message at once, while the withdrawn record still
@@ -11,7 +11,7 @@
  * Left out: the ring (ring.pml; here record n has a word of its own), sleeping (sleep.pml), numbers that wrap (there are 2^62).
  *
  * Right: the sender's verdict and the receiver's action agree; each message is decided once; there is always a verdict; who waits patiently does not
- * wait for ever, while the receiver lives (end states); messages are handed to the program in order.
+ * wait for ever, while the receiver lives (end states).
  *
  * BUG_1   the sender withdraws by a load and a store
  * BUG_2   the receiver takes by a load and a store
