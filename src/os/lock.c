@@ -6,7 +6,7 @@
 
 enum {
     STREAK = 4,      /* times in a row, after which a thread owns the lock */
-    LOSSES_MOST = 8, /* then it is nobody's any more: to take it away costs some us */
+    LOSSES_MOST = TELEX_LOCK_LOSSES_MOST,
     YIELDS = 64,
     NAP_NS = 50000,
 };
@@ -22,7 +22,7 @@ uint64_t telex_thread_make_number(void)
 
 void telex_lock_init(struct telex_lock *lock)
 {
-    *lock = (struct telex_lock){.by_mutex = false};
+    *lock = (struct telex_lock){.how = 0};
     if (!telex_membarrier_ready())
         lock->losses = LOSSES_MOST;
     pthread_mutex_init(&lock->mutex, NULL);
@@ -37,7 +37,7 @@ void telex_lock_deinit(struct telex_lock *lock)
 static void take_away(struct telex_lock *lock, uint64_t owner)
 {
     atomic_store_explicit(&lock->owner, 0, memory_order_relaxed);
-    if (owner == telex_thread())
+    if (owner / LOSSES_MOST == telex_thread())
         return;
     if (lock->losses < LOSSES_MOST)
         lock->losses++;
@@ -50,15 +50,16 @@ static void taken(struct telex_lock *lock)
     uint64_t me = telex_thread();
     lock->streak = lock->last == me ? lock->streak + 1 : 1;
     lock->last = me;
-    lock->by_mutex = true;
+    lock->how = 0;
     if (lock->streak < STREAK || lock->losses >= LOSSES_MOST) {
         lock->streak = lock->streak > STREAK ? STREAK : lock->streak;
         return;
     }
     lock->streak = 0;
-    lock->by_mutex = false; /* from here on it is held as its owner holds it */
-    atomic_store_explicit(&lock->held, true, memory_order_relaxed);
-    atomic_store_explicit(&lock->owner, me, memory_order_relaxed); /* the mutex that is given back orders it for others */
+    lock->latest = lock->losses;
+    lock->how = lock->latest + 1; /* from here on it is held as its owner holds it */
+    atomic_store_explicit(&lock->held[lock->latest], true, memory_order_relaxed);
+    atomic_store_explicit(&lock->owner, me * LOSSES_MOST + lock->latest, memory_order_relaxed); /* the mutex that is given back orders it for others */
     pthread_mutex_unlock(&lock->mutex);
 }
 
@@ -69,7 +70,7 @@ void telex_lock_slowly(struct telex_lock *lock)
     if (owner != 0)
         take_away(lock, owner);
     /* Acquire: pairs with the release in telex_unlock(). Waiting is rare, and as long as the owner is at it. */
-    for (unsigned i = 0; atomic_load_explicit(&lock->held, memory_order_acquire); i++) {
+    for (unsigned i = 0; atomic_load_explicit(&lock->held[lock->latest], memory_order_acquire); i++) {
         if (i < YIELDS)
             sched_yield();
         else
@@ -85,7 +86,7 @@ bool telex_lock_try_slowly(struct telex_lock *lock)
     uint64_t owner = atomic_load_explicit(&lock->owner, memory_order_relaxed);
     if (owner != 0)
         take_away(lock, owner);
-    if (atomic_load_explicit(&lock->held, memory_order_acquire)) {
+    if (atomic_load_explicit(&lock->held[lock->latest], memory_order_acquire)) {
         /* It may keep it; a thread that asks again and again takes it away for good in the end. */
         if (lock->losses < LOSSES_MOST)
             atomic_store_explicit(&lock->owner, owner, memory_order_relaxed);
@@ -98,6 +99,5 @@ bool telex_lock_try_slowly(struct telex_lock *lock)
 
 void telex_unlock_slowly(struct telex_lock *lock)
 {
-    lock->by_mutex = false;
     pthread_mutex_unlock(&lock->mutex);
 }
