@@ -168,17 +168,13 @@ bool telex_shm_claim(struct telex_link *link, const telex_message *message, uint
 
 /* ---- the socket: rings of the bell, descriptors, the end ---- */
 
+/* How it ended, the ring tells, which may still have a goodbye in it: see find_nothing(). */
 static void read_ended(struct shm_link *shm, ssize_t result)
 {
     shm->ended = true;
-    if (shm->ended_error != 0) /* it said goodbye */
-        return;
-    if (result == -EMFILE)
-        telex_say(-ECONNRESET, "descriptors were lost on the way: this process is at its limit of open files");
-    else
-        telex_say(-ECONNRESET, "the peer ended without a goodbye: it died");
-    shm->ended_error = -ECONNRESET;
-    telex_link_blame(&shm->link, -ECONNRESET);
+    if (shm->ended_error == 0)
+        shm->ended_error = -ECONNRESET;
+    shm->lost_descriptors = result == -EMFILE;
 }
 
 static ssize_t read_socket(struct shm_link *shm, ssize_t (*read)(struct telex_bytes *, const struct iovec *, int, int *, unsigned *))
@@ -216,6 +212,11 @@ static int find_nothing(struct shm_link *shm)
         return telex_link_break(&shm->link, -EPROTO);
     }
     if (shm->ended) { /* and all that came before the end was looked at */
+        if (!shm->goodbye) {
+            telex_say(-ECONNRESET, shm->lost_descriptors ? "descriptors were lost on the way: this process is at its limit of open files"
+                                                         : "the peer ended without a goodbye: it died");
+            telex_link_blame(&shm->link, -ECONNRESET);
+        }
         shm->link.in_end = shm->ended_error;
         telex_lock(&shm->link.out);
         if (shm->link.out_end == 0)

@@ -68,10 +68,13 @@ bool telex_shm_refresh(struct shm_link *shm)
 bool telex_shm_progressed(const struct shm_link *shm)
 {
     const struct shm_area *area = shm->area;
-    /* Relaxed: a hint; whoever acts on it takes the lock and loads them by acquire. */
+    /* Relaxed: whoever acts on it takes the lock and loads them by acquire. All five, for any of them may be what somebody waits for. */
     const struct shm_progress *from = &area->theirs.page->progress;
-    if (atomic_load_explicit(&from->head, memory_order_relaxed) != shm->seen.head || atomic_load_explicit(&from->cost, memory_order_relaxed) != shm->seen.cost ||
-        atomic_load_explicit(&from->messages, memory_order_relaxed) != shm->seen.messages)
+    const struct shm_seen *seen = &shm->seen;
+    if (atomic_load_explicit(&from->head, memory_order_relaxed) != seen->head || atomic_load_explicit(&from->cost, memory_order_relaxed) != seen->cost ||
+        atomic_load_explicit(&from->costly, memory_order_relaxed) != seen->costly ||
+        atomic_load_explicit(&from->messages, memory_order_relaxed) != seen->messages ||
+        atomic_load_explicit(&from->prefix, memory_order_relaxed) != seen->prefix)
         return true;
     if (telex_shm_arena_returns(&shm->arena, area->theirs.page))
         return true;

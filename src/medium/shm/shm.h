@@ -137,6 +137,7 @@ struct shm_link {
     bool announced_in, announced_out; /* `asleep` words that are not 0 */
     bool stray;             /* the bell may have been rung for a sleep that ended by itself */
     bool ended;             /* the socket's end was read, or a goodbye */
+    bool lost_descriptors;  /* that was why it ended */
     bool goodbye;           /* nothing may follow */
     int ended_error;
     unsigned empties;       /* looks in vain in a row */
