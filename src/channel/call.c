@@ -13,6 +13,7 @@
 enum {
     SPARE_REPLY_MOST = 16384, /* bytes that a channel keeps for the next reply */
     REQUESTS_MOST = 65536,    /* unanswered ones of one peer */
+    REPLIES_MOST = 1024,      /* of other calls, or of none, in one try: a flood of them must not hold the call past its deadline */
 };
 
 static bool by_order(const telex_channel *channel)
@@ -269,8 +270,10 @@ static int try_finish(telex_channel *channel, void *with)
     struct telex_link *link = channel->link;
     struct channel_call *call = NULL;
     int end = 1, r = -EAGAIN; /* end: 1: more may lie unread; 0: nothing does; else how the direction ended */
-    for (bool read = fetching->looked; r == -EAGAIN && end > 0; read = true) { /* look, then read and look again */
+    unsigned replies = 0;
+    for (bool read = fetching->looked; r == -EAGAIN && end > 0 && replies < REPLIES_MOST; read = true) { /* look, then read and look again */
         if (read) {
+            replies++;
             telex_lock(&link->in);
             end = telex_channel_pump_reply(channel);
             telex_unlock(&link->in);
