@@ -16,7 +16,11 @@
 #define F_SEAL_FUTURE_WRITE 0x0010
 #endif
 
-enum { SEALS = F_SEAL_SHRINK | F_SEAL_GROW, BLOCK = 512 /* bytes, of st_blocks */ };
+enum {
+    SEALS = F_SEAL_SHRINK | F_SEAL_GROW,
+    BLOCK = 512,         /* bytes, of st_blocks */
+    HUGE_PAGE = 2 << 20, /* the kernel may give a file as much behind its end */
+};
 
 #define SIZE_MOST (UINT64_C(1) << 36)
 
@@ -171,7 +175,9 @@ static int check(int fd, uint64_t size, int wanted)
         return telex_say(-EPROTO, "the peer's memory is not sealed as it must be (seals 0x%x, wanted 0x%x)", seals, wanted);
     if (fstat(fd, &facts) < 0 || (uint64_t)facts.st_size != size)
         return telex_say(-EPROTO, "the peer's memory has another size than it says");
-    if ((uint64_t)facts.st_blocks * BLOCK < size)
+    /* Blocks behind the end count, too, and can be taken away later: many of them would stand for as many holes, which our reading fills at our cost. */
+    uint64_t there = (uint64_t)facts.st_blocks * BLOCK;
+    if (there < size || there > size + HUGE_PAGE)
         return telex_say(-EPROTO, "the peer's memory is not there as a whole");
     return 0;
 }
@@ -212,13 +218,16 @@ int telex_shm_decisions_make(struct shm_decisions **ret_decisions, int *ret_fd)
 
 int telex_shm_decisions_open(int fd, struct shm_decisions **ret_decisions)
 {
+    struct shm_decisions *decisions = NULL;
     int r = check(fd, SHM_PAGE, SEALS);
     if (r == 0)
-        r = map_decisions(fd, ret_decisions);
+        r = map_decisions(fd, &decisions);
     if (r == 0 && fcntl(fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE | F_SEAL_SEAL) < 0) { /* nobody can punch a hole into it from now on */
         r = telex_say(-EPROTO, "the peer's page of decisions cannot be sealed");
-        telex_shm_decisions_close(*ret_decisions);
+        telex_shm_decisions_close(decisions);
     }
+    if (r == 0)
+        *ret_decisions = decisions;
     return r;
 }
 
