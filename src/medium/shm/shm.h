@@ -140,6 +140,7 @@ struct shm_link {
     bool lost_descriptors;  /* that was why it ended */
     bool goodbye;           /* nothing may follow */
     int ended_error;
+    uint64_t lap;           /* where the reader was when it last looked whether the peer is there */
     unsigned empties;       /* looks in vain in a row */
     atomic_uint run, last_run; /* messages taken quickly since the last look in vain, and before it; relaxed: hints, by the receiving thread */
     struct shm_assembly *assemblies;
