@@ -20,6 +20,8 @@ static int write_all(struct shm_link *shm, const void *data, size_t length, cons
     struct telex_bytes *bytes = shm->area->bytes;
     struct iovec part = {(void *)data, length};
     ssize_t written = bytes->ops->write(bytes, &part, 1, fds, count);
+    if (written == -EPIPE)
+        return telex_say(-ECONNRESET, "the peer closed before it greeted: is it a listener of shm://?");
     if (written < 0)
         return (int)written;
     /* A fresh socket's buffer takes a hundred times as much. */
