@@ -60,14 +60,24 @@ struct lending {
     telex_message loan;
 };
 
-static int try_loan(telex_channel *channel, void *with)
+static int loan_once(telex_channel *channel, struct lending *lending)
 {
-    struct lending *lending = with;
     struct telex_link *link = channel->link;
     telex_lock(&link->out);
     int r = link->ops->loan(link, lending->length, &lending->loan);
     telex_unlock(&link->out);
     return r;
+}
+
+static int try_loan(telex_channel *channel, void *with)
+{
+    int r = loan_once(channel, with);
+    if (r != -EAGAIN)
+        return r;
+    telex_lock(&channel->link->in); /* that memory came back, or the peer's end, may lie unread */
+    telex_channel_pump(channel);
+    telex_unlock(&channel->link->in);
+    return loan_once(channel, with);
 }
 
 static int heap_loan(size_t length, telex_message *ret_loan)
@@ -99,5 +109,7 @@ int telex_loan(telex_channel *channel, size_t length, telex_message *ret_message
         telex_channel_set_message(ret_message, &lending.loan);
     else if (r == -ETIMEDOUT)
         telex_say(r, "no memory of the medium came back by the deadline: the peer does not take what it is sent");
+    else
+        r = telex_channel_ended(channel, r);
     return telex_channel_leave(channel, CHANNEL_SEND, r);
 }
