@@ -13,159 +13,6 @@
 
 enum { ALIVE_EVERY = 16 /* looks in vain, between two looks at the socket */ };
 
-/* A number that the peer may change at any time, read once. */
-static uint64_t read_once(const uint8_t *at)
-{
-    return __atomic_load_n((const uint64_t *)(const void *)at, __ATOMIC_RELAXED);
-}
-
-/* ---- telling ---- */
-
-/* Counts what was taken quickly where all else is counted. Nothing else was under way meanwhile. */
-static void fold(struct shm_link *shm)
-{
-    if (shm->quick_messages == 0)
-        return;
-    shm->arrived += shm->quick_messages;
-    shm->arrived_cost += shm->quick_cost;
-    shm->taken.messages += shm->quick_messages;
-    shm->taken.costly += shm->quick_messages;
-    shm->taken.cost += shm->quick_cost;
-    shm->taken.prefix = shm->arrived;
-    if (shm->taken.cost > shm->granted)
-        shm->granted = shm->taken.cost;
-    shm->quick_messages = shm->quick_cost = 0;
-}
-
-static void tell(struct shm_link *shm)
-{
-    fold(shm);
-    struct shm_progress *progress = &shm->area->own.page->progress;
-    struct shm_seen *told = &shm->told_progress;
-    uint64_t done = shm->reader.done;
-    /* Release: see layout.h. */
-    atomic_store_explicit(&progress->head, done, memory_order_release);
-    atomic_store_explicit(&progress->cost, shm->granted, memory_order_release);
-    atomic_store_explicit(&progress->costly, shm->taken.costly, memory_order_release);
-    atomic_store_explicit(&progress->prefix, shm->taken.prefix, memory_order_release);
-    atomic_store_explicit(&progress->messages, shm->taken.messages, memory_order_release);
-    *told = shm->taken;
-    told->head = done;
-    told->cost = shm->granted;
-    shm_bell_progress(shm->area);
-}
-
-static bool is_untold(struct shm_link *shm)
-{
-    fold(shm);
-    const struct shm_seen *told = &shm->told_progress;
-    return shm->reader.done != told->head || shm->granted != told->cost || shm->taken.costly != told->costly ||
-           shm->taken.messages != told->messages || shm->taken.prefix != told->prefix;
-}
-
-static void tell_if_due(struct shm_link *shm)
-{
-    const struct shm_seen *told = &shm->told_progress;
-    if (shm->reader.done - told->head >= shm->reader.size / 4 || shm->granted - told->cost >= shm->link.window / 4 ||
-        (shm->queue != UINT64_MAX && is_untold(shm)))
-        tell(shm);
-}
-
-void telex_shm_report(struct telex_link *link)
-{
-    struct shm_link *shm = shm_of(link);
-    if (!shm->attached || !shm->admitted)
-        return;
-    shm->reader.done = atomic_load_explicit(&shm->reader.at, memory_order_relaxed);
-    if (is_untold(shm))
-        tell(shm);
-}
-
-static void grant(struct shm_link *shm)
-{
-    uint64_t cost = shm->taken.cost + shm->assembling_cost;
-    if (cost > shm->granted)
-        shm->granted = cost;
-}
-
-static struct shm_waiting *first_waiting(const struct shm_link *shm)
-{
-    struct telex_node *first = telex_list_first(&shm->waiting);
-    return first != NULL ? TELEX_OF(first, struct shm_waiting, node) : NULL;
-}
-
-/* One has arrived whole. The one before it may still wait to be taken. false: out of memory. */
-static bool count_arrival(struct shm_link *shm, uint64_t number)
-{
-    if (shm->last != 0) {
-        struct shm_waiting *waiting = malloc(sizeof *waiting);
-        if (waiting == NULL)
-            return false;
-        *waiting = (struct shm_waiting){.numbered.number = shm->last, .order = shm->arrived};
-        telex_list_append(&shm->waiting, &waiting->node);
-        telex_numbers_add(&shm->waiting_numbers, &waiting->numbered);
-    }
-    shm->arrived++;
-    shm->last = number;
-    return true;
-}
-
-/* It is taken, or never will be. */
-static void count_settled(struct shm_link *shm, uint64_t number)
-{
-    if (number == shm->last) {
-        shm->last = 0;
-    } else {
-        struct telex_numbered *found = telex_numbers_find(&shm->waiting_numbers, number);
-        if (found == NULL)
-            return;
-        struct shm_waiting *waiting = TELEX_OF(found, struct shm_waiting, numbered);
-        telex_numbers_remove(&shm->waiting_numbers, found);
-        telex_list_remove(&waiting->node);
-        free(waiting);
-    }
-    const struct shm_waiting *first = first_waiting(shm);
-    shm->taken.prefix = first != NULL ? first->order - 1 : shm->arrived - (shm->last != 0);
-}
-
-static void settle(struct shm_link *shm, const telex_message *message, uint64_t cost)
-{
-    if (!(message->flags & TELEX_IS_REPLY)) {
-        shm->taken.cost += cost;
-        shm->taken.costly++;
-        grant(shm);
-    }
-    count_settled(shm, message->number);
-}
-
-void telex_shm_take(struct telex_link *link, const telex_message *message, uint64_t cost)
-{
-    struct shm_link *shm = shm_of(link);
-    fold(shm);
-    atomic_store_explicit(&shm->taken_messages, ++shm->taken.messages, memory_order_relaxed);
-    settle(shm, message, cost);
-    tell_if_due(shm);
-    telex_shm_settle_quick(shm);
-}
-
-bool telex_shm_claim(struct telex_link *link, const telex_message *message, uint64_t cost)
-{
-    struct shm_link *shm = shm_of(link);
-    fold(shm);
-    uint64_t offered = SHM_DECISION(message->number, SHM_OFFERED);
-    /* Acquire and release: one of us and the sender wins, and the loser sees what the winner did before. */
-    bool won = atomic_compare_exchange_strong_explicit(shm->area->their_decision, &offered, SHM_DECISION(message->number, SHM_TAKEN),
-                                                       memory_order_acq_rel, memory_order_acquire);
-    if (won) {
-        shm_bell_progress(shm->area); /* its sender waits */
-        return true;
-    }
-    settle(shm, message, cost); /* withdrawn: its room is free again, but it does not count as taken */
-    tell_if_due(shm);
-    telex_shm_settle_quick(shm);
-    return false;
-}
-
 /* ---- the socket: rings of the bell, descriptors, the end ---- */
 
 /* How it ended, the ring tells, which may still have a goodbye in it: see find_nothing(). */
@@ -223,8 +70,8 @@ static bool is_stale(struct shm_link *shm)
 static int find_nothing(struct shm_link *shm)
 {
     shm->reader.done = atomic_load_explicit(&shm->reader.at, memory_order_relaxed);
-    if (is_untold(shm))
-        tell(shm);
+    if (telex_shm_is_untold(shm))
+        telex_shm_tell_progress(shm);
     if (atomic_load_explicit(&shm->lied, memory_order_relaxed)) {
         telex_link_say_reason(&shm->link, -EPROTO);
         return telex_link_break(&shm->link, -EPROTO);
@@ -294,7 +141,7 @@ static void drop_assembly(struct shm_link *shm, uint64_t number)
         if (assembly->message.number != number)
             continue;
         unlink_assembly(shm, at);
-        settle(shm, &assembly->message, assembly->cost); /* it never arrived whole, and is in no order */
+        telex_shm_settle(shm, &assembly->message, assembly->cost); /* it never arrived whole, and is in no order */
         telex_memory_release(assembly->memory);
         free(assembly);
         return;
@@ -339,17 +186,17 @@ static int read_prefix(const uint8_t *body, uint64_t size, bool first, struct pi
     if (size < wanted)
         return telex_say(-EPROTO, "a record of %llu bytes is too short for what its flags announce", (unsigned long long)size);
     if (first && (piece->flags & SHM_REPLY)) {
-        piece->message.request = read_once(at);
+        piece->message.request = shm_read_once(at);
         at += 8;
         if (piece->message.request == 0)
             return telex_say(-EPROTO, "a reply to request 0; numbers begin with 1");
     }
     if (first && (piece->flags & SHM_MORE)) {
-        piece->total = read_once(at);
+        piece->total = shm_read_once(at);
         at += 8;
     }
     if (first && (piece->flags & SHM_DESCRIPTORS)) {
-        piece->descriptors = read_once(at);
+        piece->descriptors = shm_read_once(at);
         at += 8;
     }
     piece->bytes = at;
@@ -360,7 +207,7 @@ static int read_prefix(const uint8_t *body, uint64_t size, bool first, struct pi
 static int read_chunk(struct shm_link *shm, struct piece *piece)
 {
     const struct shm_memory *theirs = &shm->area->theirs;
-    uint64_t slot = read_once(piece->bytes), length = read_once(piece->bytes + 8);
+    uint64_t slot = shm_read_once(piece->bytes), length = shm_read_once(piece->bytes + 8);
     if (slot >= theirs->slots || length > (theirs->slots - slot) * theirs->granule)
         return telex_say(-EPROTO, "the peer's message lies outside of its arena");
     piece->slot = (int)slot;
@@ -488,7 +335,7 @@ static int assemble(struct shm_link *shm, struct piece *piece, struct shm_assemb
         if (!(assembly->message.flags & TELEX_IS_REPLY)) {
             assembly->cost += piece->cost;
             shm->assembling_cost += piece->cost;
-            grant(shm);
+            telex_shm_grant(shm);
         }
         return 0;
     }
@@ -543,7 +390,7 @@ static int on_message(struct shm_link *shm, uint64_t what, uint64_t number, cons
     }
     if (piece.slot >= 0)
         telex_shm_give_back(shm->area, (unsigned)piece.slot);
-    if (r == 1 && !count_arrival(shm, piece.message.number)) {
+    if (r == 1 && !telex_shm_count_arrival(shm, piece.message.number)) {
         telex_memory_release(piece.message.memory);
         r = telex_say(-ENOMEM, "no memory for a message that arrived");
     }
@@ -633,7 +480,7 @@ static int on_record(struct shm_link *shm, uint64_t what, struct telex_arrival *
         return telex_say(-EPROTO, "a record of %llu bytes in a ring of %llu", (unsigned long long)size, (unsigned long long)shm->reader.size);
     if (shm->goodbye)
         return telex_say(-EPROTO, "the peer goes on after its goodbye");
-    uint64_t number = read_once((const uint8_t *)&record->number);
+    uint64_t number = shm_read_once((const uint8_t *)&record->number);
     shm_ring_pass(&shm->reader, shm_record_size(size));
     const uint8_t *body = (const uint8_t *)(record + 1);
     if ((uint8_t)(what >> 48) == SHM_CONTROL_LANE)
@@ -651,12 +498,12 @@ static bool is_plain(const struct shm_link *shm, uint64_t what)
 static int next_plain(struct shm_link *shm, uint64_t what, struct telex_arrival *arrival)
 {
     const struct shm_record *record = shm_ring_next(&shm->reader);
-    uint64_t number = read_once((const uint8_t *)&record->number), cost = shm_record_size((uint32_t)what);
+    uint64_t number = shm_read_once((const uint8_t *)&record->number), cost = shm_record_size((uint32_t)what);
     int r = check_credit(shm, cost);
     uint64_t *last = &shm->lane_numbers[(uint8_t)(what >> 48)];
     if (number <= *last)
         r = telex_say(-EPROTO, "message %llu after message %llu on its lane", (unsigned long long)number, (unsigned long long)*last);
-    if (r == 0 && !count_arrival(shm, number))
+    if (r == 0 && !telex_shm_count_arrival(shm, number))
         r = telex_say(-ENOMEM, "no memory for a message that arrived");
     if (r < 0)
         return r;
@@ -678,7 +525,7 @@ static int next(struct telex_link *link, struct telex_arrival *ret_arrival)
         return link->in_end;
     if (!shm->admitted)
         return -EAGAIN;
-    fold(shm);
+    telex_shm_fold(shm);
     for (unsigned i = 0; i < SHM_RECORDS; i++) {
         shm->reader.done = atomic_load_explicit(&shm->reader.at, memory_order_relaxed); /* what was borrowed is no more */
         uint64_t what = is_stale(shm) ? 0 : shm_ring_look(&shm->reader);
@@ -691,7 +538,7 @@ static int next(struct telex_link *link, struct telex_arrival *ret_arrival)
         shm->empties = 0;
         if (shm->announced_in)
             telex_shm_awake(shm);
-        tell_if_due(shm);
+        telex_shm_tell_if_due(shm);
         int r = is_plain(shm, what) ? next_plain(shm, what, ret_arrival) : on_record(shm, what, ret_arrival);
         if (r < 0)
             return telex_link_break(link, r);
@@ -708,66 +555,6 @@ int telex_shm_next(struct telex_link *link, struct telex_arrival *ret_arrival)
     return r;
 }
 
-void telex_shm_settle_quick(struct shm_link *shm)
-{
-    bool alone = shm->trusted && shm->link.fixed == UINT64_MAX && shm->queue == UINT64_MAX && shm->last == 0 && telex_list_first(&shm->waiting) == NULL &&
-                 shm->assemblies == NULL && !shm->announced_in && !shm->goodbye && shm->arrived_cost - shm->granted + 2 * SHM_INLINE_MOST <= shm->link.window;
-    uint64_t most = shm->ours.max < SHM_INLINE_MOST ? shm->ours.max : SHM_INLINE_MOST;
-    shm->quick_most = !alone ? 0 : most < shm->body_most ? most : shm->body_most;
-}
-
-/* A record's bytes are padded to 16, and so may be read beyond the message's end; `to` has room for as much. */
-static inline void copy_few(uint8_t *to, const uint8_t *from, uint64_t size)
-{
-    for (uint64_t at = 0; at < size; at += SHM_RECORD)
-        memcpy(to + at, from + at, SHM_RECORD);
-}
-
-bool telex_shm_take_quickly(struct telex_link *link, telex_message *ret_message)
-{
-    enum { FEW = 128, AHEAD = 8 * SHM_LINE };
-    struct shm_link *shm = shm_of(link);
-    struct shm_reader *reader = &shm->reader;
-    uint64_t at = atomic_load_explicit(&reader->at, memory_order_relaxed);
-    const struct shm_record *record = (const struct shm_record *)(reader->bytes + (at & reader->mask));
-    uint64_t what = atomic_load_explicit(&record->what, memory_order_acquire); /* as shm_ring_look() */
-    uint64_t size = (uint32_t)what, number = read_once((const uint8_t *)&record->number);
-    unsigned lane = (uint8_t)(what >> 48);
-    struct telex_memory *memory = ret_message->memory;
-    /* What is no plain message, or comes out of order, goes the long way. */
-    if (what >> 56 != SHM_PRESENT || size > shm->quick_most || number <= shm->lane_numbers[lane] || link->in_end != 0 ||
-        !telex_memory_reusable(memory, size <= FEW ? FEW : size))
-        return false;
-    if (size <= FEW)
-        copy_few(memory->bytes, (const uint8_t *)(record + 1), size);
-    else
-        memcpy(memory->bytes, record + 1, size);
-    uint64_t cost = shm_record_size(size);
-    atomic_store_explicit(&reader->at, at + cost, memory_order_relaxed);
-    reader->done = at + cost; /* the bytes are copied */
-    shm->lane_numbers[lane] = number;
-    shm->quick_messages++;
-    shm->quick_cost += cost;
-    shm->empties = 0;
-    unsigned run = atomic_load_explicit(&shm->run, memory_order_relaxed) + 1;
-    atomic_store_explicit(&shm->run, run, memory_order_relaxed);
-    if (run < atomic_load_explicit(&shm->last_run, memory_order_relaxed) / 2) /* the other is surely far ahead: its lines come while we read these */
-        __builtin_prefetch(reader->bytes + ((at + AHEAD) & reader->mask));
-    *ret_message = (telex_message){
-        .data = memory->bytes,
-        .length = size,
-        .number = number,
-        .type = (uint16_t)(what >> 32),
-        .kind = TELEX_BINARY,
-        .lane = (uint8_t)lane,
-        .memory = memory,
-    };
-    atomic_store_explicit(&shm->taken_messages, atomic_load_explicit(&shm->taken_messages, memory_order_relaxed) + 1, memory_order_relaxed);
-    if (at + cost - shm->told_progress.head >= reader->size / 4)
-        tell(shm);
-    return true;
-}
-
 bool telex_shm_has_work(struct shm_link *shm)
 {
     return shm->link.in_end == 0 && shm->admitted && (shm->ended || shm_ring_look(&shm->reader) != 0);
@@ -781,11 +568,7 @@ void telex_shm_input_free(struct shm_link *shm)
         telex_memory_release(assembly->memory);
         free(assembly);
     }
-    for (struct shm_waiting *waiting; (waiting = first_waiting(shm)) != NULL;) {
-        telex_list_remove(&waiting->node);
-        free(waiting);
-    }
-    telex_numbers_deinit(&shm->waiting_numbers);
+    telex_shm_waiting_free(shm);
     for (unsigned i = 0; i < shm->held_count; i++)
         telex_shut(shm->held[i]);
     shm->held_count = 0;

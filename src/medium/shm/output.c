@@ -174,14 +174,6 @@ static bool send_descriptors(struct shm_link *shm, const telex_message *message)
     return written > 0;
 }
 
-/* Its last record is written: from now on it is the other's. */
-static void complete(struct shm_link *shm, uint64_t number)
-{
-    shm->completed++;
-    if (number + SHM_OUTCOMES > shm->number) /* else its place is another one's by now: it waited for long */
-        shm->fates[number % SHM_OUTCOMES] = SHM_FATE(shm->completed, TELEX_OFFERED);
-}
-
 static void finish_record(struct shm_link *shm, const struct shm_parcel *parcel, size_t body, unsigned flags, uint64_t cost, bool hold)
 {
     const telex_message *message = &parcel->message;
@@ -195,7 +187,7 @@ static void finish_record(struct shm_link *shm, const struct shm_parcel *parcel,
         shm->undecided = message->number;
     }
     if (!(flags & SHM_MORE))
-        complete(shm, message->number);
+        shm_complete(shm, message->number);
     shm->quick_until = 0;
     shm_ring_put(&shm->writer, shm_record_size(body), SHM_WHAT(body, message->type, message->lane, flags), message->number,
                  hold && shm->writer.held_count < SHM_HELD_MOST);
@@ -442,48 +434,6 @@ int telex_shm_put(struct telex_link *link, telex_message *message, const struct 
     int r = put_parcel(shm, message, how);
     settle_quick(shm);
     return r;
-}
-
-/* Sixteen bytes at a time, the last ones overlapping: for few, a call costs more. */
-static inline void copy_in(uint8_t *to, const uint8_t *from, size_t length)
-{
-    enum { STEP = 16, FEW = 128 };
-    if (length < STEP || length > FEW) {
-        memcpy(to, from, length);
-        return;
-    }
-    for (size_t at = 0; at + STEP < length; at += STEP)
-        memcpy(to + at, from + at, STEP);
-    memcpy(to + length - STEP, from + length - STEP, STEP);
-}
-
-bool telex_shm_put_quickly(struct telex_link *link, telex_message *message, unsigned flags)
-{
-    struct shm_link *shm = shm_of(link);
-    struct shm_writer *writer = &shm->writer;
-    size_t length = message->length;
-    uint64_t record = shm_record_size(length);
-    if (writer->tail + record > shm->quick_until || length > shm->quick_put_most)
-        return false;
-    copy_in(shm_ring_body(writer), message->data, length);
-    uint64_t number = ++shm->number;
-    message->number = number;
-    shm->sent_cost += record;
-    shm->sent_costly++;
-    shm->admitted_bytes += length;
-    complete(shm, number);
-    bool hold = (flags & TELEX_MORE) != 0;
-    if (__builtin_expect(hold || writer->held != NULL, 0)) {
-        hold = hold && writer->held_count < SHM_HELD_MOST;
-        shm_ring_put(writer, record, SHM_WHAT(length, message->type, message->lane, 0), number, hold);
-        atomic_store_explicit(&link->held, hold, memory_order_relaxed); /* a hint: see telex_link_waits */
-        if (hold)
-            return true;
-    } else {
-        shm_ring_put(writer, record, SHM_WHAT(length, message->type, message->lane, 0), number, false);
-    }
-    shm_bell_message(shm->area);
-    return true;
 }
 
 int telex_shm_loan_of(struct telex_link *link, size_t length, telex_message *ret_message)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Shared memory as a medium: layout.h is what is shared, ring.h the ring, area.h the mappings and the bell, arena.h the chunks; attach.c greets and maps,
- * output.c sends, queue.c keeps what waits for room, input.c receives, link.c ends, sleeps and lists the operations, port.c finds names.
+ * output.c sends, queue.c keeps what waits for room, input.c receives, taken.c counts and tells what was taken, quick.c is the short way of small
+ * messages, link.c ends, sleeps and lists the operations, port.c finds names.
  *
  * Small messages are copied into the ring, and copied out by the receiver. Long ones go through the arena and are lent to the receiver where they lie, if it
  * trusts the sender. What fits nowhere goes in pieces.
@@ -159,6 +160,20 @@ static inline struct shm_link *shm_of(struct telex_link *link)
     return (struct shm_link *)link;
 }
 
+/* Its last record is written: from now on it is the other's. */
+static inline void shm_complete(struct shm_link *shm, uint64_t number)
+{
+    shm->completed++;
+    if (number + SHM_OUTCOMES > shm->number) /* else its place is another one's by now: it waited for long */
+        shm->fates[number % SHM_OUTCOMES] = SHM_FATE(shm->completed, TELEX_OFFERED);
+}
+
+/* A number that the peer may change at any time, read once. */
+static inline uint64_t shm_read_once(const uint8_t *at)
+{
+    return __atomic_load_n((const uint64_t *)(const void *)at, __ATOMIC_RELAXED);
+}
+
 /* attach.c */
 int telex_shm_greet(struct telex_link *link);
 int telex_shm_admit(struct telex_link *link, uint32_t code, const char *sentence);
@@ -166,7 +181,6 @@ int telex_shm_begin(struct shm_link *shm, const struct telex_settings *settings)
 
 /* output.c [out] */
 int telex_shm_put(struct telex_link *link, telex_message *message, const struct telex_put *how);
-bool telex_shm_put_quickly(struct telex_link *link, telex_message *message, unsigned flags);
 int telex_shm_loan_of(struct telex_link *link, size_t length, telex_message *ret_message);
 int telex_shm_withdraw(struct telex_link *link, uint64_t number);
 int telex_shm_outcome(struct telex_link *link, uint64_t number);
@@ -194,15 +208,28 @@ void telex_shm_output_free(struct shm_link *shm);
 
 /* input.c [in] */
 int telex_shm_next(struct telex_link *link, struct telex_arrival *ret_arrival);
-void telex_shm_take(struct telex_link *link, const telex_message *message, uint64_t cost);
-bool telex_shm_take_quickly(struct telex_link *link, telex_message *ret_message);
-bool telex_shm_claim(struct telex_link *link, const telex_message *message, uint64_t cost);
-void telex_shm_report(struct telex_link *link);
 void telex_shm_hear(struct shm_link *shm); /* reads what was rung */
-void telex_shm_settle_quick(struct shm_link *shm); /* whether messages may be taken quickly from now on */
 int telex_shm_doze(struct telex_link *link, unsigned directions);
 bool telex_shm_has_work(struct shm_link *shm);
 void telex_shm_input_free(struct shm_link *shm);
+
+/* taken.c [in] */
+void telex_shm_take(struct telex_link *link, const telex_message *message, uint64_t cost);
+bool telex_shm_claim(struct telex_link *link, const telex_message *message, uint64_t cost);
+void telex_shm_report(struct telex_link *link);
+void telex_shm_fold(struct shm_link *shm);
+bool telex_shm_is_untold(struct shm_link *shm);
+void telex_shm_tell_progress(struct shm_link *shm);
+void telex_shm_tell_if_due(struct shm_link *shm);
+void telex_shm_grant(struct shm_link *shm);
+bool telex_shm_count_arrival(struct shm_link *shm, uint64_t number); /* false: out of memory */
+void telex_shm_settle(struct shm_link *shm, const telex_message *message, uint64_t cost); /* it is taken, or never will be */
+void telex_shm_waiting_free(struct shm_link *shm);
+
+/* quick.c */
+bool telex_shm_put_quickly(struct telex_link *link, telex_message *message, unsigned flags); /* [out] */
+bool telex_shm_take_quickly(struct telex_link *link, telex_message *ret_message); /* [in] */
+void telex_shm_settle_quick(struct shm_link *shm); /* [in] whether messages may be taken quickly from now on */
 
 /* link.c */
 bool telex_shm_announce(struct shm_link *shm, bool in, bool out); /* [in] says that this side sleeps; false: it need not, something came */
