@@ -10,6 +10,7 @@
 #include "medium/shm/shm.h"
 #include "os/clock.h"
 #include "os/fork.h"
+#include "os/pause.h"
 
 enum {
     LOOKS_IN_A_SPIN = 256,
@@ -78,7 +79,7 @@ static int arm(struct telex_link *link, unsigned directions)
 static void relax(unsigned pauses)
 {
     for (unsigned i = 0; i < pauses; i++)
-        __builtin_ia32_pause();
+        telex_pause();
 }
 
 /*
