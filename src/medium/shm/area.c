@@ -74,10 +74,7 @@ void telex_shm_give_back(struct shm_area *area, unsigned slot)
     uint32_t entry = (uint32_t)(at / SHM_SLOTS + 1) << SHM_RELEASED_SLOT | slot;
     /* Release: pairs with the acquire in reclaim(): all that was read of the chunk was read before. */
     atomic_store_explicit(&area->own.page->released[at % SHM_SLOTS], entry, memory_order_release);
-    if (area->fenced)
-        telex_barrier_full();
-    else
-        telex_barrier_light();
+    shm_bell_barrier(area);
     uint64_t number = atomic_load_explicit(&area->theirs.page->asleep_out, memory_order_relaxed);
     if (number == 0)
         return;

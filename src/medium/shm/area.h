@@ -5,8 +5,14 @@
  * The bell. A sleeper (1) stores a new number to its `asleep` word, (2) heavy barrier, (3) looks again, (4) sleeps in a read of the socket. Whoever
  * publishes (a) stores what it publishes, (b) light barrier, (c) loads `asleep` and rings, once a number. Were (3) not to see (a) and (c) not to see
  * (1), then (a) would come after (2) in the publisher's order, for else the heavy barrier had made it visible to (3), and (1) after (b), while (1) is before
- * (2): a contradiction. Where membarrier is not to be had on both sides, (2) and (b) are full barriers. A ring is a byte, sent without waiting: if the
- * socket is full, there are unread rings in it already. Rung twice, or late, a bell costs a look in vain. Death and close are the end of that file.
+ * (2): a contradiction. A ring is a byte, sent without waiting: if the socket is full, there are unread rings in it already. Rung twice, or late, a bell
+ * costs a look in vain. Death and close are the end of that file.
+ *
+ * Fences. The heavy barrier interrupts the other cores, which hurts who sleeps for every message. So whoever has slept some times in a row asks the other for a
+ * full barrier in (b), by the word `fences`, and makes do with one in (2). It stores the word, then passes one last heavy barrier. Of a publication whose load of
+ * `fences` comes after that, (b) is a full barrier; of one whose load comes before, (a) does, too, and so is visible to all looks afterwards. On the way back,
+ * after many messages without a sleep, it clears the word and takes the heavy barrier again; who reads the old word takes one barrier too many. Where
+ * membarrier is not to be had on both sides, (2) and (b) are always full barriers.
  */
 #ifndef TELEX_MEDIUM_SHM_AREA_H
 #define TELEX_MEDIUM_SHM_AREA_H
@@ -26,7 +32,7 @@ struct shm_area {
     struct shm_memory own, theirs;
     struct shm_decisions *decisions;
     _Atomic uint64_t *our_decision, *their_decision; /* about our messages, about theirs */
-    bool fenced;                    /* without membarrier */
+    bool fenced;                    /* without membarrier, always full barriers; else the word of each side tells */
     pthread_mutex_t lock;           /* guards `bytes` against its end, for those that hold no lock of the link */
     struct telex_bytes *bytes;      /* the socket; NULL once the link is gone */
     _Atomic uint64_t rung_in, rung_out; /* the last sleeps that were ended; relaxed: at worst the bell rings twice */
@@ -46,13 +52,20 @@ void telex_shm_area_leave(struct shm_area *area);
 /* Rings for sleep `number`, unless that was done. */
 void telex_shm_ring(struct shm_area *area, _Atomic uint64_t *rung, uint64_t number);
 
-/* (b) and (c) above, of a message: in the link's own calls. */
-static inline void shm_bell_message(struct shm_area *area)
+/* (b) above. */
+static inline void shm_bell_barrier(const struct shm_area *area)
 {
-    if (__builtin_expect(area->fenced, 0))
+    /* Relaxed: see above; a word that is read too early belongs to a publication that is seen. */
+    if (__builtin_expect(area->fenced || atomic_load_explicit(&area->theirs.page->fences, memory_order_relaxed) != 0, 0))
         telex_barrier_full();
     else
         telex_barrier_light();
+}
+
+/* (b) and (c) above, of a message: in the link's own calls. */
+static inline void shm_bell_message(struct shm_area *area)
+{
+    shm_bell_barrier(area);
     /* Relaxed: the barrier orders it. */
     uint64_t number = atomic_load_explicit(&area->theirs.page->asleep_in, memory_order_relaxed);
     if (__builtin_expect(number != 0, 0))
@@ -62,19 +75,16 @@ static inline void shm_bell_message(struct shm_area *area)
 /* The same, of progress. */
 static inline void shm_bell_progress(struct shm_area *area)
 {
-    if (__builtin_expect(area->fenced, 0))
-        telex_barrier_full();
-    else
-        telex_barrier_light();
+    shm_bell_barrier(area);
     uint64_t number = atomic_load_explicit(&area->theirs.page->asleep_out, memory_order_relaxed);
     if (__builtin_expect(number != 0, 0))
         telex_shm_ring(area, &area->rung_out, number);
 }
 
-/* (2) above. */
-static inline void shm_bell_settle(struct shm_area *area)
+/* (2) above; `fences`: as the own word says. */
+static inline void shm_bell_settle(const struct shm_area *area, bool fences)
 {
-    if (area->fenced)
+    if (area->fenced || fences)
         telex_barrier_full();
     else
         telex_barrier_of_all();

@@ -45,10 +45,15 @@ struct shm_page {
     struct shm_progress progress;
     /*
      * 0: awake; else the number of the present sleep. Written by the owner before it sleeps, read by the other after each publication, which rings
-     * the bell once a number. Store, heavy barrier, look again on the owner's side; store, light barrier, load on the other's: see bell.h.
+     * the bell once a number. Store, heavy barrier, look again on the owner's side; store, light barrier, load on the other's: see area.h.
      */
-    _Alignas(SHM_LINE) _Atomic uint64_t asleep_in;  /* it waits for messages */
-    _Alignas(SHM_LINE) _Atomic uint64_t asleep_out; /* it waits for progress: room, a taken message, a chunk given back */
+    _Alignas(SHM_LINE) _Atomic uint64_t asleep_in; /* it waits for messages */
+    _Atomic uint64_t asleep_out; /* it waits for progress: room, a taken message, a chunk given back */
+    /*
+     * 1: the owner sleeps so often that it takes a full barrier instead of the heavy one, and so must the other, between its publication and its load of an
+     * `asleep` word. Written by the owner, read by the other before that load.
+     */
+    _Atomic uint64_t fences;
     /*
      * The log of chunks given back: entry i tells the i-th one, at i modulo SHM_SLOTS: the number of the lap (i / SHM_SLOTS + 1) above, SHM_RELEASED_SLOT
      * bits of the chunk's first granule below. Written by the owner (any thread), read by the other's sending side in order. Release and acquire: what
@@ -128,7 +133,7 @@ enum shm_attach_kind { SHM_ATTACH = 1, SHM_REFUSED = 2 };
 enum shm_attach_flags { SHM_HAS_MEMBARRIER = 1 }; /* unless both have it, each publication pays for a full barrier */
 
 _Static_assert(sizeof(struct shm_progress) == 40 && sizeof(struct shm_page) == 8192, "frozen: docs/shm-layout.md");
-_Static_assert(offsetof(struct shm_page, asleep_in) == 64 && offsetof(struct shm_page, asleep_out) == 128, "frozen");
+_Static_assert(offsetof(struct shm_page, asleep_in) == 64 && offsetof(struct shm_page, asleep_out) == 72 && offsetof(struct shm_page, fences) == 80, "frozen");
 _Static_assert(offsetof(struct shm_page, released) == 4096, "frozen");
 _Static_assert(offsetof(struct shm_progress, cost) == 8 && offsetof(struct shm_progress, costly) == 16, "frozen");
 _Static_assert(offsetof(struct shm_progress, messages) == 24 && offsetof(struct shm_progress, prefix) == 32, "frozen");

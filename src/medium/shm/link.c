@@ -15,6 +15,8 @@
 enum {
     LOOKS_IN_A_SPIN = 256,
     RUN = 8,
+    SLEEPS = 3,            /* in a row, before the other is asked for full barriers */
+    MESSAGES_A_SLEEP = 64, /* more without a sleep between them, and sleeps are no longer in a row */
     PAUSES_AFTER_A_RUN = 32,
 };
 
@@ -34,12 +36,38 @@ void telex_shm_awake(struct shm_link *shm)
     telex_shm_settle_quick(shm);
 }
 
+/* It sleeps: from the third time in a row on with the other's help. */
+static void choose_barrier(struct shm_link *shm)
+{
+    /* Relaxed: written in this direction only. */
+    uint64_t taken = atomic_load_explicit(&shm->taken_messages, memory_order_relaxed);
+    shm->sleeps_in_a_row = taken - shm->slept_at > MESSAGES_A_SLEEP ? 1 : shm->sleeps_in_a_row + 1;
+    shm->slept_at = taken;
+    if (shm->fences || shm->area->fenced || shm->sleeps_in_a_row < SLEEPS)
+        return;
+    atomic_store_explicit(&shm->area->own.page->fences, 1, memory_order_relaxed);
+    telex_barrier_of_all(); /* see area.h: only after this may a sleep rely on the word */
+    shm->fences = true;
+}
+
+void telex_shm_wakeful(struct shm_link *shm)
+{
+    uint64_t taken = atomic_load_explicit(&shm->taken_messages, memory_order_relaxed);
+    if (!shm->fences || taken - shm->slept_at <= MESSAGES_A_SLEEP)
+        return;
+    shm->fences = false;
+    shm->sleeps_in_a_row = 0;
+    atomic_store_explicit(&shm->area->own.page->fences, 0, memory_order_relaxed);
+}
+
 bool telex_shm_announce(struct shm_link *shm, bool in, bool out)
 {
     struct shm_page *page = shm->area->own.page;
     bool news = false;
     if (shm->stray)
         telex_shm_hear(shm);
+    if ((in && !shm->announced_in) || (out && !shm->announced_out))
+        choose_barrier(shm);
     if (in && !shm->announced_in) {
         atomic_store_explicit(&page->asleep_in, ++shm->sleeps, memory_order_relaxed); /* ordered by the barrier below: (1) in area.h */
         shm->announced_in = news = true;
@@ -50,7 +78,7 @@ bool telex_shm_announce(struct shm_link *shm, bool in, bool out)
     }
     if (news) {
         telex_shm_settle_quick(shm);
-        shm_bell_settle(shm->area); /* (2) */
+        shm_bell_settle(shm->area, shm->fences); /* (2) */
     }
     bool changed = (in && telex_shm_has_work(shm)) || (out && telex_shm_progressed(shm)); /* (3) */
     if (changed)

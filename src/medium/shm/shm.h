@@ -136,6 +136,9 @@ struct shm_link {
     struct telex_numbers waiting_numbers;
     uint64_t sleeps;        /* numbers of sleeps given */
     bool announced_in, announced_out; /* `asleep` words that are not 0 */
+    bool fences;            /* the own word `fences` */
+    unsigned sleeps_in_a_row; /* with few messages in between */
+    uint64_t slept_at;      /* `taken_messages` at the last of them */
     bool stray;             /* the bell may have been rung for a sleep that ended by itself */
     bool ended;             /* the socket's end was read, or a goodbye */
     bool lost_descriptors;  /* that was why it ended */
@@ -234,6 +237,7 @@ void telex_shm_settle_quick(struct shm_link *shm); /* [in] whether messages may 
 /* link.c */
 bool telex_shm_announce(struct shm_link *shm, bool in, bool out); /* [in] says that this side sleeps; false: it need not, something came */
 void telex_shm_awake(struct shm_link *shm); /* [in] */
+void telex_shm_wakeful(struct shm_link *shm); /* [in] many messages may have come without a sleep */
 bool telex_shm_is_dead(struct shm_link *shm);
 extern const struct telex_link_ops telex_shm_ops;
 int telex_shm_new(struct telex_bytes *bytes, const struct telex_settings *settings, bool passive, bool local, struct telex_link **ret_link);

@@ -35,6 +35,7 @@ void telex_shm_tell_progress(struct shm_link *shm)
     *told = shm->taken;
     told->head = done;
     told->cost = shm->granted;
+    telex_shm_wakeful(shm);
     shm_bell_progress(shm->area);
 }
 
