@@ -350,40 +350,47 @@ static int receive_one(telex_channel *channel, telex_message *ret_message, telex
     return r < 0 ? telex_channel_in_ended(channel, r) : r;
 }
 
-static bool take_quickly(telex_channel *channel, telex_message *ret_message)
+enum { TAKEN = 0, NOT_NOW = 1, NOT_MINE = 2 };
+
+static inline int take_quickly(telex_channel *channel, telex_message *ret_message)
 {
     struct telex_link *link = channel->link;
     if (!telex_lock_quickly(&link->in))
-        return false;
-    bool taken = telex_list_first(&channel->inbox.entries) == NULL && link->ops->take_quickly(link, ret_message);
+        return NOT_MINE;
+    bool taken = telex_list_first(&channel->inbox.entries) == NULL && !telex_channel_is_watched(channel) && !telex_link_waits(link) &&
+                 link->ops->take_quickly(link, ret_message);
     if (taken) {
         channel->received++;
         channel->received_bytes += ret_message->length;
     }
     telex_unlock(&link->in);
-    return taken;
+    return taken ? TAKEN : NOT_NOW;
 }
 
-/*
- * The common case by itself, where a message costs less than ten locked instructions: nobody else uses the direction, nothing waits, and a plain message
- * is there or comes while this tries. Everything else goes the long way; so nothing is decided here but that. `busy` is only looked at: another thread that
- * enters meanwhile is kept out of the link by its lock.
- */
-static bool receive_quickly(telex_channel *channel, telex_message *ret_message, telex_time deadline)
+/* A wait that begins here: whether it may try first, and then something came soon. */
+static bool comes_soon(telex_channel *channel)
 {
-    struct telex_link *link = channel->link;
-    if (link->ops->take_quickly == NULL || channel->generation != telex_generation() || telex_channel_is_watched(channel) ||
-        telex_link_waits(link) || !telex_lock_is_mine(&channel->busy[CHANNEL_RECEIVE]))
-        return false;
-    if (take_quickly(channel, ret_message))
-        return true;
     struct telex_waiter *waiter = &channel->waiter[CHANNEL_RECEIVE];
-    if (deadline == TELEX_NOW || !telex_waiter_tries(waiter) ||
-        atomic_load_explicit(&channel->interrupted[CHANNEL_RECEIVE], memory_order_relaxed) || !link->ops->spin(link, TELEX_ARM_IN) ||
-        !take_quickly(channel, ret_message))
+    if (!telex_waiter_tries(waiter) || atomic_load_explicit(&channel->interrupted[CHANNEL_RECEIVE], memory_order_relaxed) ||
+        !channel->link->ops->spin(channel->link, TELEX_ARM_IN))
         return false;
     telex_waiter_won(waiter);
     return true;
+}
+
+/*
+ * The common case by itself, where a message costs less than ten locked instructions: this thread owns the link's lock, nothing else is under way, and a
+ * plain message is there or comes while this tries. Everything else goes the long way; so nothing is decided here but that. `busy` need not be looked at:
+ * another thread that is in a call of this direction has taken the lock away when it first looked at the link. Nor is a forked child an owner (fork.c).
+ */
+static inline bool receive_quickly(telex_channel *channel, telex_message *ret_message, telex_time deadline)
+{
+    if (!channel->link->quick)
+        return false;
+    int r = take_quickly(channel, ret_message);
+    if (r != NOT_NOW || deadline == TELEX_NOW)
+        return r == TAKEN;
+    return comes_soon(channel) && take_quickly(channel, ret_message) == TAKEN;
 }
 
 int telex_receive(telex_channel *channel, telex_message *ret_message, telex_time deadline)

@@ -264,16 +264,14 @@ int telex_channel_put_sync(telex_channel *channel, telex_message *message, struc
 /* ---- the calls ---- */
 
 /* As receive_quickly(): the common case by itself, of a message that needs no check but its length. */
-static bool send_quickly(telex_channel *channel, telex_message *message, unsigned flags)
+static inline bool send_quickly(telex_channel *channel, telex_message *message, unsigned flags)
 {
     struct telex_link *link = channel->link;
     const struct telex_memory *memory = message->memory;
-    if (link->ops->put_quickly == NULL || message->kind != TELEX_BINARY || message->descriptor_count != 0 || message->lane >= TELEX_WIRE_LANES ||
-        (flags & ~(unsigned)TELEX_MORE) != 0 || message->data == NULL || (memory != NULL && memory->loan) ||
-        channel->generation != telex_generation() || telex_channel_is_watched(channel) || !telex_lock_is_mine(&channel->busy[CHANNEL_SEND]) ||
-        !telex_lock_quickly(&link->out))
+    if (!link->quick || message->kind != TELEX_BINARY || message->descriptor_count != 0 || message->lane >= TELEX_WIRE_LANES ||
+        (flags & ~(unsigned)TELEX_MORE) != 0 || message->data == NULL || (memory != NULL && memory->loan) || !telex_lock_quickly(&link->out))
         return false;
-    bool put = link->ops->put_quickly(link, message, flags);
+    bool put = !telex_channel_is_watched(channel) && link->ops->put_quickly(link, message, flags);
     telex_unlock(&link->out);
     return put;
 }

@@ -149,6 +149,7 @@ struct telex_link {
     atomic_bool blocked;           /* written under [out]: something waits for the medium to take it */
     atomic_bool held;              /* written under [out]: something waits for what follows it (TELEX_MORE), or for a wait */
     uint64_t waiting;              /* [in] set before `take`: the oldest message of that lane that arrived and still waits to be taken; 0: none */
+    bool quick;                    /* (constant) put_quickly and take_quickly are worth a try */
     bool announces;                /* (constant) a sleeper is only woken for what was armed: TELEX_ARM_PROGRESS counts */
     bool thirsty;                  /* [out] credit is running low: reading would help */
     unsigned news;                 /* [in] raised when something arrived that a sender may wait for */

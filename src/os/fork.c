@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "os/fork.h"
+#include "os/lock.h"
 
 enum { BITS = 64 };
 
@@ -42,6 +43,7 @@ static void after_fork_in_child(void)
         for (; owned[word] != 0; owned[word] &= owned[word] - 1)
             close((int)word * BITS + __builtin_ctzll(owned[word]));
     atomic_fetch_add_explicit(&telex_forks, 1, memory_order_relaxed);
+    telex_thread_number = 0; /* so that this thread owns no lock of its parent's: the quick ways of the channels rely on it */
     pthread_mutex_unlock(&mutex);
     errno = kept;
 }

@@ -67,13 +67,6 @@ static inline bool telex_lock_quickly(struct telex_lock *lock)
     return false;
 }
 
-/* Whether this thread owns the lock, and does not hold it: then no other thread holds it just now. A look, not more. */
-static inline bool telex_lock_is_mine(const struct telex_lock *lock)
-{
-    uint64_t owner = atomic_load_explicit(&lock->owner, memory_order_relaxed);
-    return owner / TELEX_LOCK_LOSSES_MOST == telex_thread() && !atomic_load_explicit(&lock->held[owner % TELEX_LOCK_LOSSES_MOST], memory_order_relaxed);
-}
-
 static inline void telex_lock(struct telex_lock *lock)
 {
     if (!telex_lock_quickly(lock))

@@ -314,7 +314,7 @@ int telex_shm_new(struct telex_bytes *bytes, const struct telex_settings *settin
     }
     memset(shm, 0, sizeof *shm);
     telex_link_init(&shm->link, &telex_shm_ops, settings->wire);
-    shm->link.announces = true;
+    shm->link.announces = shm->link.quick = true;
     shm->area = area;
     area->fenced = !telex_membarrier_ready();
     shm->settings = *settings;

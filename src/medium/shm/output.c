@@ -52,6 +52,7 @@ static void blame_progress(struct shm_link *shm)
 
 bool telex_shm_refresh(struct shm_link *shm)
 {
+    telex_shm_fold_sent(shm);
     struct shm_seen now = load_progress(shm->area);
     bool returned = telex_shm_arena_reclaim(&shm->arena, shm->area->theirs.page);
     if (!differs(&now, &shm->seen))
@@ -177,6 +178,7 @@ static bool send_descriptors(struct shm_link *shm, const telex_message *message)
 static void finish_record(struct shm_link *shm, const struct shm_parcel *parcel, size_t body, unsigned flags, uint64_t cost, bool hold)
 {
     const telex_message *message = &parcel->message;
+    telex_shm_fold_sent(shm);
     if (costs_credit(parcel)) {
         shm->sent_cost += cost;
         shm->sent_costly += !parcel->begun;
@@ -188,7 +190,7 @@ static void finish_record(struct shm_link *shm, const struct shm_parcel *parcel,
     }
     if (!(flags & SHM_MORE))
         shm_complete(shm, message->number);
-    shm->quick_until = 0;
+    shm->quick_until = 0; /* room, credit and counts are not what they were */
     shm_ring_put(&shm->writer, shm_record_size(body), SHM_WHAT(body, message->type, message->lane, flags), message->number,
                  hold && shm->writer.held_count < SHM_HELD_MOST);
     if (shm->writer.held == NULL) {
@@ -297,7 +299,7 @@ static void remember(struct shm_link *shm, uint64_t number, int outcome)
 
 static void admitted(struct shm_link *shm, telex_message *message, uint64_t number)
 {
-    message->number = shm->number = number;
+    message->number = shm->number = shm->folded_number = number; /* what it costs is counted record by record */
     shm->admitted_bytes += message->length;
 }
 
@@ -415,6 +417,9 @@ static int put_parcel(struct shm_link *shm, telex_message *message, const struct
 static void settle_quick(struct shm_link *shm)
 {
     shm->quick_until = 0;
+    shm->folded_number = shm->number;
+    shm->folded_tail = shm->writer.tail;
+    shm->order_lag = shm->number - shm->completed;
     if (shm->queue != UINT64_MAX || shm->link.fixed != UINT64_MAX || shm->link.out_end != 0 || shm->queued_messages > 0 || shm->owed_count > 0)
         return;
     uint64_t tail = shm->writer.tail, room = shm->writer.head + shm->writer.size - SHM_RECORD - tail;
@@ -431,6 +436,7 @@ int telex_shm_put(struct telex_link *link, telex_message *message, const struct 
         return link->out_end;
     if (shm->writer.tail >= shm->quick_until && is_alone(shm))
         return telex_say(-ECONNRESET, "the peer has closed or died");
+    telex_shm_fold_sent(shm);
     int r = put_parcel(shm, message, how);
     settle_quick(shm);
     return r;

@@ -181,6 +181,8 @@ static bool write_control(struct shm_link *shm, const uint8_t *bytes, size_t len
         if (shm->link.out_end == -EPROTO || !shm_ring_fits(&shm->writer, record))
             return false;
     }
+    telex_shm_fold_sent(shm);
+    shm->quick_until = 0; /* this record costs nothing */
     memcpy(shm_ring_body(&shm->writer), bytes, length);
     shm_ring_put(&shm->writer, record, SHM_WHAT(length, 0, SHM_CONTROL_LANE, 0), 0, false);
     shm->writer.held_count = 0;

@@ -4,17 +4,37 @@
 
 #include "medium/shm/shm.h"
 
-/* Sixteen bytes at a time, the last ones overlapping: for few, a call costs more. */
+/* For few bytes a call costs more than they do: their first and their last half, which overlap. */
 static inline void copy_in(uint8_t *to, const uint8_t *from, size_t length)
 {
-    enum { STEP = 16, FEW = 128 };
-    if (length < STEP || length > FEW) {
+    enum { HALF = 32 };
+    if (length >= HALF && length <= 2 * HALF) {
+        memcpy(to, from, HALF);
+        memcpy(to + length - HALF, from + length - HALF, HALF);
+    } else {
         memcpy(to, from, length);
-        return;
     }
-    for (size_t at = 0; at + STEP < length; at += STEP)
-        memcpy(to + at, from + at, STEP);
-    memcpy(to + length - STEP, from + length - STEP, STEP);
+}
+
+/* The bytes of a record may be read up to the next multiple of SHM_RECORD; `to` has room for as much. */
+static inline void copy_out(uint8_t *to, const uint8_t *from, uint64_t size)
+{
+    enum { FEW = 64 };
+    if (size > FEW || size <= FEW - SHM_RECORD)
+        memcpy(to, from, size);
+    else
+        memcpy(to, from, FEW);
+}
+
+/* Nothing else was put meanwhile. Each such message has one record, which costs credit, and so is complete. */
+void telex_shm_fold_sent(struct shm_link *shm)
+{
+    uint64_t messages = shm->number - shm->folded_number;
+    shm->sent_cost += messages > 0 ? shm->writer.tail - shm->folded_tail : 0;
+    shm->sent_costly += messages;
+    shm->completed += messages;
+    shm->folded_number = shm->number;
+    shm->folded_tail = shm->writer.tail;
 }
 
 bool telex_shm_put_quickly(struct telex_link *link, telex_message *message, unsigned flags)
@@ -28,15 +48,14 @@ bool telex_shm_put_quickly(struct telex_link *link, telex_message *message, unsi
     copy_in(shm_ring_body(writer), message->data, length);
     uint64_t number = ++shm->number;
     message->number = number;
-    shm->sent_cost += record;
-    shm->sent_costly++;
     shm->admitted_bytes += length;
-    shm_complete(shm, number);
+    shm->fates[number % SHM_OUTCOMES] = SHM_FATE(number - shm->order_lag, TELEX_OFFERED);
     bool hold = (flags & TELEX_MORE) != 0;
     if (__builtin_expect(hold || writer->held != NULL, 0)) {
         hold = hold && writer->held_count < SHM_HELD_MOST;
         shm_ring_put(writer, record, SHM_WHAT(length, message->type, message->lane, 0), number, hold);
-        atomic_store_explicit(&link->held, hold, memory_order_relaxed); /* a hint: see telex_link_waits */
+        if (atomic_load_explicit(&link->held, memory_order_relaxed) != hold)
+            atomic_store_explicit(&link->held, hold, memory_order_relaxed); /* a hint: see telex_link_waits */
         if (hold)
             return true;
     } else {
@@ -54,16 +73,9 @@ void telex_shm_settle_quick(struct shm_link *shm)
     shm->quick_most = !alone ? 0 : most < shm->body_most ? most : shm->body_most;
 }
 
-/* A record's bytes are padded to 16, and so may be read beyond the message's end; `to` has room for as much. */
-static inline void copy_few(uint8_t *to, const uint8_t *from, uint64_t size)
-{
-    for (uint64_t at = 0; at < size; at += SHM_RECORD)
-        memcpy(to + at, from + at, SHM_RECORD);
-}
-
 bool telex_shm_take_quickly(struct telex_link *link, telex_message *ret_message)
 {
-    enum { FEW = 128, AHEAD = 8 * SHM_LINE };
+    enum { ROOM_LEAST = 64, AHEAD = 8 * SHM_LINE };
     struct shm_link *shm = shm_of(link);
     struct shm_reader *reader = &shm->reader;
     uint64_t at = atomic_load_explicit(&reader->at, memory_order_relaxed);
@@ -74,12 +86,9 @@ bool telex_shm_take_quickly(struct telex_link *link, telex_message *ret_message)
     struct telex_memory *memory = ret_message->memory;
     /* What is no plain message, or comes out of order, goes the long way. */
     if (what >> 56 != SHM_PRESENT || size > shm->quick_most || number <= shm->lane_numbers[lane] || link->in_end != 0 ||
-        !telex_memory_reusable(memory, size <= FEW ? FEW : size))
+        !telex_memory_reusable(memory, size < ROOM_LEAST ? ROOM_LEAST : size))
         return false;
-    if (size <= FEW)
-        copy_few(memory->bytes, (const uint8_t *)(record + 1), size);
-    else
-        memcpy(memory->bytes, record + 1, size);
+    copy_out(memory->bytes, (const uint8_t *)(record + 1), size);
     uint64_t cost = shm_record_size(size);
     atomic_store_explicit(&reader->at, at + cost, memory_order_relaxed);
     reader->done = at + cost; /* the bytes are copied */

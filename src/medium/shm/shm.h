@@ -97,10 +97,13 @@ struct shm_link {
     _Alignas(SHM_LINE) struct shm_writer writer;
     uint64_t quick_until;   /* up to here `tail` may go without a look at room, credit and whether the peer lives; 0: nowhere */
     uint64_t quick_put_most; /* longest message that goes quickly */
-    uint64_t sent_cost, sent_costly; /* of what costs credit */
     uint64_t number;        /* the last number given */
+    uint64_t order_lag;     /* of quick messages: number - order_lag is their order */
+    uint64_t admitted_bytes;
+    uint64_t folded_number, folded_tail; /* up to here what was put quickly is counted below: see telex_shm_fold_sent() */
+    uint64_t sent_cost, sent_costly; /* of what costs credit */
     uint64_t completed;     /* messages whose last record was written */
-    uint64_t admitted_bytes, withdrawn, dropped;
+    uint64_t withdrawn, dropped;
     struct shm_seen seen;
     uint64_t inline_most;
     uint64_t undecided;     /* the synchronous message that waits for its decision; 0: none */
@@ -230,6 +233,7 @@ void telex_shm_settle(struct shm_link *shm, const telex_message *message, uint64
 void telex_shm_waiting_free(struct shm_link *shm);
 
 /* quick.c */
+void telex_shm_fold_sent(struct shm_link *shm); /* [out] counts what was put quickly where all else is counted */
 bool telex_shm_put_quickly(struct telex_link *link, telex_message *message, unsigned flags); /* [out] */
 bool telex_shm_take_quickly(struct telex_link *link, telex_message *ret_message); /* [in] */
 void telex_shm_settle_quick(struct shm_link *shm); /* [in] whether messages may be taken quickly from now on */
