@@ -10,11 +10,13 @@ import dead_files
 import described
 import house
 import layers
+import layouts
 import symbols
 import tree as trees
 
 CHECKS = {
     "layers": layers.check,
+    "layouts": layouts.check,
     "symbols": symbols.check,
     "comments": comments.check,
     "sources_built": dead_files.sources,

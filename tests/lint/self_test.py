@@ -14,13 +14,28 @@ import tree as trees
 
 LICENCE = "/* SPDX-License-Identifier: MIT */\n"
 
+# What two processes may share.
+SHARED = """struct line {
+    _Atomic uint64_t head; /* not a pointer: *head */
+    _Alignas(64) _Atomic uint32_t log[16];
+    uint16_t type, lane;
+    struct other {
+        uint8_t bytes[8];
+    } other;
+    struct other others[2];
+};
+enum flags { FIRST = 1, SECOND = 2 };
+static inline int length(const struct line *line) { int found = 0; return found; }
+"""
+
 # A tree that no lint has anything to say about.
 SOUND = {
     "include/telex/telex.h": LICENCE + "struct o {\n    int max; /* max=: most */\n};\n\n/* Says it. */\nint telex_say(void);\n",
     "libtelex.map": LICENCE + "TELEX_0.1 {\nglobal:\n    telex_say;\nlocal:\n    *;\n};\n",
     "src/meson.build": "# SPDX-License-Identifier: MIT\nfiles('os/clock.c', 'wire/lines.c')\n",
     "src/os/clock.h": LICENCE,
-    "src/os/clock.c": LICENCE + '#include "os/clock.h"\n#include "telex/telex.h"\n\nint telex_say(void)\n{\n    return 0;\n}\n',
+    "src/os/clock.c": LICENCE + '#include "os/clock.h"\n#include "os/layout.h"\n#include "telex/telex.h"\n\nint telex_say(void)\n{\n    return 0;\n}\n',
+    "src/os/layout.h": LICENCE + SHARED,
     "src/wire/lines.c": LICENCE + '#include "os/clock.h"\n',
     "tool/meson.build": "# SPDX-License-Identifier: MIT\nexecutable('telex', 'ping.c')\n",
     "tool/ping.c": LICENCE + '#include "telex/telex.h"\nconst struct tool_command tool_ping = {\n    .name = "ping",\n    .synopsis = "",\n};\n',
@@ -39,6 +54,21 @@ BROKEN = [
     ("layers", "tool/ping.c", '+#include "os/clock.h"\n', "only the public headers"),
     ("layers", "tool/ping.c", '+#include "../src/os/clock.h"\n', "only the public headers"),
     ("layers", "src/attic/x.c", '+#include "os/clock.h"\n', "no layer", {"src/attic/meson.build": "# SPDX-License-Identifier: MIT\nfiles('x.c')\n", "src/attic/x.c": LICENCE}),
+    *[
+        ("layouts", "src/os/layout.h", f"+struct wrong {{\n    uint8_t fine;\n    {member};\n}};\n", f"src/os/layout.h:15 {member}: {words}")
+        for member, words in [
+            ("uint8_t *bytes", "a pointer"),
+            ("void (*call)(void)", "a pointer"),
+            ("size_t length", "size_t is no number"),
+            ("unsigned long count", "unsigned long is no number"),
+            ("_Atomic bool held", "_Atomic bool is no number"),
+            ("atomic_uint references", "atomic_uint is no number"),
+            ("enum kind kind", "enum kind is no number"),
+            ("unsigned flag : 1", "where bits lie"),
+            ("pthread_mutex_t lock", "a lock"),
+            ("struct stranger stranger", "struct stranger is no number"),
+        ]
+    ],
     ("symbols", "libtelex.map", LICENCE + "TELEX_0.1 {\nglobal:\nlocal:\n    *;\n};\n", "telex_say: not in libtelex.map"),
     ("symbols", "libtelex.map", LICENCE + "TELEX_0.1 {\nglobal:\n    telex_say;\n    telex_gone;\nlocal:\n    *;\n};\n", "telex_gone: in libtelex.map"),
     ("comments", "include/telex/telex.h", LICENCE + "/* max=: */\n\nint telex_say(void);\n", "telex_say has no comment"),
