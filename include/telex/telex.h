@@ -366,8 +366,8 @@ typedef struct telex_listing {
 } telex_listing;
 
 /*
- * Calls `each` for every living listener of this user on this host, in order of address; what dead processes left is removed. The strings live during the call
- * of `each`; a value from it that is not 0 ends the walk and is returned. Any thread. -EACCES, -ENOMEM.
+ * Calls `each` for every living listener of this user on this host, in order of address (inproc:// excepted, which only its own process can dial); what
+ * dead processes left is removed. The strings live during the call of `each`; a value from it that is not 0 ends the walk and is returned. Any thread. -EACCES, -ENOMEM.
  */
 int telex_list(int (*each)(const telex_listing *listing, void *user), void *user);
 

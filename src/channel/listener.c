@@ -92,7 +92,8 @@ int telex_listen(const char *address, const telex_options *options, telex_listen
         telex_listener_close(listener);
         return r;
     }
-    telex_entry_add(&listener->entry, listener->port->ops->address(listener->port)); /* unlisted it serves as well */
+    if (!listener->port->unlisted)
+        telex_entry_add(&listener->entry, listener->port->ops->address(listener->port)); /* unlisted it serves as well */
     *ret_listener = listener;
     return 0;
 }

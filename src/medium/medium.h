@@ -199,6 +199,7 @@ struct telex_port_ops {
 
 struct telex_port {
     const struct telex_port_ops *ops;
+    bool unlisted; /* (constant) no other process can dial it: it stands in no list */
 };
 
 struct telex_medium {

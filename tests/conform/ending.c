@@ -469,10 +469,11 @@ static void names_of_the_dead(void **state)
     assert_true(WIFSIGNALED(status));
     assert_int_equal(listed(), 0);                       /* the killed one is not listed */
     assert_good(telex_listen(address, NULL, &listener)); /* its name is free */
-    assert_int_equal(listed(), 1);
+    const int dialable = !setup->medium->threads; /* by other processes: what others cannot dial is not listed */
+    assert_int_equal(listed(), dialable);
     if (setup->medium->local) {
         assert_gives(telex_listen(address, NULL, &second), -EADDRINUSE, NULL);
-        assert_int_equal(listed(), 1);
+        assert_int_equal(listed(), dialable);
     }
     telex_listener_close(listener);
     assert_int_equal(listed(), 0);

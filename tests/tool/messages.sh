@@ -275,6 +275,11 @@ wait $first 2>/dev/null
 run list list --quiet
 check list_killed "what was killed with -9 is gone" all 'same 0 $status' 'same 1 $(wc -l <"$work/list.out")' 'says list.out "$work/list-b"'
 finish $second
+start_ready first 2 listen shm://list-c inproc://list-d
+run list list --quiet
+check list_dialable "what stands there can be dialled: a name in shared memory, but nothing within a process" all 'same 1 $(wc -l <"$work/list.out")' \
+    '"$TELEX" send "$(cut -d " " -f 1 "$work/list.out")" hello' 'same hello "$(cat "$work/first.out")"'
+finish $pid
 run list list --quiet
 check list_empty "nothing is left" all 'same 0 $status' 'silent list.out'
 

@@ -145,7 +145,7 @@ int telex_shm_listen(const struct telex_medium *medium, const struct telex_addre
         return telex_say(-ENOMEM, "no memory for a listener");
     port->port.ops = &port_ops;
     port->settings = address->settings;
-    port->local = is_local(medium);
+    port->local = port->port.unlisted = is_local(medium);
     int r = socket_name(medium, address, name, sizeof name);
     if (r == 0)
         r = telex_unix_listen(address, name, true, &port->bytes);
