@@ -8,12 +8,13 @@
 
 #include "demo.h"
 
-/* One line for each medium: what to listen at. Nothing of it stays behind, whatever ends the demo. */
+/* One line for each medium: what to listen at. Nothing of it stays behind, whatever ends the demo, but a name of shm if it is killed: the next listener replaces it. */
 static const struct medium {
     const char *name;
     const char *address;
     bool numbered; /* with the process' number after it: it must be nobody else's */
 } media[] = {
+    {"shm", "shm://telex-demo-", true},
     {"unix", "unix://@telex-demo-", true},
     {"tcp", "tcp://127.0.0.1:0", false},
 };
@@ -193,7 +194,7 @@ const struct tool_command tool_demo = {
     .summary = "processes count words together, over every medium",
     .help = "A coordinator hands pieces of text to worker processes, which answer with how many words they hold; over "
             "each\n"
-            "MEDIUM (unix, tcp; all of them if none is named), once asynchronously and once synchronously, by one "
+            "MEDIUM (shm, unix, tcp; all of them if none is named), once asynchronously and once synchronously, by one "
             "worker and by\n"
             "N. Half way through, one of the N is killed with SIGKILL, and its pieces are given to others. The totals "
             "are checked\n"
@@ -201,7 +202,7 @@ const struct tool_command tool_demo = {
             "a total is wrong.\n\n"
             "examples:\n"
             "  telex demo\n"
-            "  telex demo unix --workers 4 /usr/share/dict/words",
+            "  telex demo shm --workers 4 /usr/share/dict/words",
     .takes = TOOL_TAKES_WORKERS,
     .least = 0,
     .most = TOOL_UNLIMITED,

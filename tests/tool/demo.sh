@@ -15,12 +15,15 @@ right() { # ROWS: so many rows of $work/demo.out say ok, none WRONG, and a worke
 }
 
 run demo demo --workers 3 numbers
-check files "both media, both modes, three workers, one killed" all 'right 4' 'silent demo.err' \
+check files "all media, both modes, three workers, one killed" all 'right 6' 'silent demo.err' \
     'grep -Eq "^medium +mode +messages +messages/s +median round trip +1 worker against 3 +check$" "$work/demo.out"' \
+    'grep -Eq "^shm +asynchronous " "$work/demo.out"' 'grep -Eq "^shm +synchronous " "$work/demo.out"' \
     'grep -Eq "^unix +asynchronous " "$work/demo.out"' 'grep -Eq "^unix +synchronous " "$work/demo.out"' \
     'grep -Eq "^tcp +asynchronous " "$work/demo.out"' 'grep -Eq "^tcp +synchronous " "$work/demo.out"'
 run demo demo unix --workers 1 numbers
 check one_worker "a single worker is replaced" right 2
+run demo demo shm --workers 1 numbers
+check one_worker_shm "the same in shared memory" right 2
 run demo demo tcp --workers 2 numbers hard empty bytes numbers
 check hard_files "bytes that cannot be printed, empty files, the same file twice" right 2
 run demo demo unix empty
@@ -42,7 +45,7 @@ start demo demo unix numbers
 soon 'grep -q ^medium "$work/demo.out"'
 finish "$pid"
 check signal "SIGTERM ends it, as the signal does" all 'same 143 $status'
-check left_behind "no directory is left" same "" "$(ls "$TMPDIR")"
+check left_behind "no directory and no name is left" all 'same "" "$(ls "$TMPDIR")"' 'same "" "$(ls "$XDG_RUNTIME_DIR/telex" | grep "\.shm")"'
 
 if [ -d /usr/share/common-licenses ]; then
     run demo demo --quiet unix
