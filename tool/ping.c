@@ -136,6 +136,7 @@ const struct tool_command tool_ping = {
             "was measured until then. --json prints one object with n, size, min_ns, median_ns, p99_ns, max_ns.\n\n"
             "examples:\n"
             "  telex ping unix:///tmp/echo\n"
+            "  telex ping shm://echo\n"
             "  telex ping -n 10000 -s 1KiB --json tcp://127.0.0.1:7000",
     .takes = TOOL_TAKES_COUNT | TOOL_TAKES_SIZE | TOOL_TAKES_JSON,
     .least = 1,

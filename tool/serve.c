@@ -175,7 +175,7 @@ const struct tool_command tool_serve = {
             "commands\n"
             "that run have 5 s, or --deadline, to come to their end.\n\n"
             "examples:\n"
-            "  telex serve unix:///tmp/echo --echo\n"
+            "  telex serve shm://echo unix:///tmp/echo --echo\n"
             "  telex serve unix:///tmp/words tcp://127.0.0.1:7000 -- wc -w\n"
             "  telex serve 'tcp://127.0.0.1:7000?wire=lines' -- sed 's/.*/\\U&/'    ask with: echo hello | nc -N "
             "127.0.0.1 7000",
