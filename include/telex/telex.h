@@ -62,7 +62,8 @@ enum telex_message_flags {
  * A message. The program owns the struct and may copy it; it starts zeroed (`telex_message m = {0};`).
  * Sending: set data, length, kind and, where wanted, type, lane and descriptors; telex sets number.
  * Receiving: telex sets everything. The bytes are the message's own until telex_release() or until the struct is
- * handed to another receive, which reuses its memory; several may be held at once. `memory` is telex's: a struct that is
+ * handed to another receive, which reuses its memory; several may be held at once. They are to be read: on shm and inproc a long message may lie where
+ * its sender, the same user, wrote it, and writing to it would end the process. `memory` is telex's: a struct that is
  * copied has one owner, the copy that is released.
  */
 typedef struct telex_message {
@@ -76,7 +77,7 @@ typedef struct telex_message {
     uint8_t flags;         /* enum telex_message_flags; set on receive */
     uint8_t descriptor_count;
     uint8_t reserved[2];   /* zero */
-    int *descriptors;      /* sent: the program's own, duplicated by the send; received: see telex_claim() */
+    int *descriptors;      /* unix, shm, inproc. Sent: the program's own, duplicated by the send; received: see telex_claim() */
     void *memory;          /* telex's */
     uint64_t room[3];      /* zero */
 } telex_message;
@@ -128,7 +129,7 @@ enum telex_answer { TELEX_NO = 1, TELEX_YES = 2 }; /* of options that are yes or
  */
 typedef struct telex_options {
     size_t size;          /* sizeof(telex_options), so that the struct can grow */
-    const char *wire;     /* wire=: "telex" (default), "lines", "raw" */
+    const char *wire;     /* wire=: "telex" (default; the only one on shm and inproc), "lines", "raw" */
     uint64_t max;         /* max=: longest message accepted, bytes; 16 MiB. Agreed: the lesser of both sides */
     uint64_t fixed;       /* size=: every message has exactly this many bytes; 0: variable */
     uint64_t buffer;      /* buffer=: bytes that wait to be sent before the queue counts as full; 1 MiB */
@@ -138,7 +139,7 @@ typedef struct telex_options {
     uint32_t wait;        /* wait=: enum telex_wait */
     uint32_t full;        /* full=: wait, fail, drop-newest, drop-oldest (enum telex_full) */
     uint32_t mode;        /* mode=: permission bits of a path that is listened at; 0600 */
-    uint32_t descriptors; /* descriptors=: most descriptors accepted with one message (unix, shm), up to 64; 0: none */
+    uint32_t descriptors; /* descriptors=: most descriptors accepted with one message (unix, shm, inproc), up to 64; 0: none */
     uint32_t pending;     /* pending=: most peers that may be greeting at a listener at a time; 1,024 */
     uint32_t reserved;    /* zero */
     const char *program;  /* program=: the name told to the peer; default: that of the executable */
@@ -242,8 +243,11 @@ int telex_fail(telex_channel *channel, const telex_message *request, unsigned fa
 int telex_cancelled(telex_channel *channel, const telex_message *request);
 
 /*
- * Lends `length` bytes of the medium's own memory to write into; sending. A successful send of *ret_message consumes it;
- * telex_release() gives it back. -EMSGSIZE, -ENOMEM, -EAGAIN or -ETIMEDOUT (a medium whose memory is in use).
+ * Lends `length` bytes to write into; sending. A successful send of *ret_message consumes it; telex_release() gives it back. Any number may be held, and sent
+ * in any order. On shm and inproc they lie in the medium's own memory (option arena), and a send on this channel copies nothing; elsewhere, and
+ * where they are longer than half the arena or the programs on both sides keep all of it, they lie in the heap.
+ *   -EAGAIN, -ETIMEDOUT   shm, inproc: messages on their way to the peer have the arena, and not enough of it came back by the deadline.
+ *   -EMSGSIZE (as of telex_send()), -ENOMEM, -EINTR, -EPIPE, -ECONNRESET, -EPROTO, -EBUSY, -ECHILD.
  */
 int telex_loan(telex_channel *channel, size_t length, telex_message *ret_message, telex_time deadline);
 
@@ -251,13 +255,14 @@ enum telex_outcome { TELEX_OFFERED = 0, TELEX_TAKEN = 1, TELEX_WITHDRAWN = 2, TE
 
 /*
  * What became of the sent message `number`: OFFERED (not known taken yet), TAKEN, WITHDRAWN (it will never be taken) or UNKNOWN (withdrawn too
- * late to know; it may become TAKEN or WITHDRAWN). At least the last 1,024 numbers are known, else -ENOENT. Any thread.
+ * late to know; it may become TAKEN or WITHDRAWN; never on shm and inproc, where both sides decide in one word). At least the last 1,024 numbers are
+ * known, else -ENOENT. Any thread.
  */
 int telex_outcome(telex_channel *channel, uint64_t number);
 
 /*
- * Waits until all that was sent has left this host's buffers (tcp: acknowledged by the other host); sending. After it, exit()
- * loses nothing. -EAGAIN, -ETIMEDOUT, -EINTR, -EPIPE, -ECONNRESET, -EPROTO.
+ * Waits until all that was sent has left this process (tcp: acknowledged by the other host; shm: in memory that lives as long as the peer); sending. After
+ * it, exit() loses nothing. -EAGAIN, -ETIMEDOUT, -EINTR, -EPIPE, -ECONNRESET, -EPROTO.
  */
 int telex_flush(telex_channel *channel, telex_time deadline);
 
@@ -293,7 +298,7 @@ int telex_close(telex_channel *channel, telex_time deadline, uint64_t *ret_untak
 
 typedef struct telex_peer {
     size_t size;             /* in: sizeof(telex_peer) */
-    int64_t pid, uid, gid;   /* as the kernel says (unix); -1 where the medium does not know */
+    int64_t pid, uid, gid;   /* as the kernel says (unix, shm, inproc); -1 where the medium does not know */
     const char *address;     /* where the peer is, "" where it has no address */
     const char *program;     /* the name it gave in its greeting; untrusted; "" if none */
     unsigned char life[16];  /* random, one for each life of the peer process; zero on lines and raw */
