@@ -189,8 +189,8 @@ static void dispatch(struct server_channel *at, telex_message *message)
     } else {
         telex_fail(at->channel, message, TELEX_FAILURE_NO_HANDLER, "this server answers no calls");
     }
-    if (message->descriptor_count > 0)
-        telex_release(message); /* descriptors that nobody claimed are closed now, not at the next message */
+    if (!telex_memory_reusable(message->memory, 0))
+        telex_release(message); /* now, not at the next message: descriptors that nobody claimed are closed, the medium has its memory back */
 }
 
 static void rest(telex_channel *channel)
