@@ -87,6 +87,7 @@ int telex_channel_enter(telex_channel *channel, enum channel_direction direction
     }
     /* Relaxed: compared with the own thread only; who else came in between is seen by the next doze at the latest. */
     atomic_store_explicit(&channel->user_thread[direction], telex_thread(), memory_order_relaxed);
+    atomic_store_explicit(&channel->entered[direction], true, memory_order_relaxed);
     return 0;
 }
 
@@ -102,6 +103,7 @@ int telex_channel_leave(telex_channel *channel, enum channel_direction direction
                                                      : "it would have to wait: nothing has come yet");
     if (result < 0)
         telex_said_about(channel);
+    atomic_store_explicit(&channel->entered[direction], false, memory_order_relaxed);
     telex_unlock(&channel->busy[direction]);
     return result;
 }

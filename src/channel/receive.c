@@ -380,12 +380,12 @@ static bool comes_soon(telex_channel *channel)
 
 /*
  * The common case by itself, where a message costs less than ten locked instructions: this thread owns the link's lock, nothing else is under way, and a
- * plain message is there or comes while this tries. Everything else goes the long way; so nothing is decided here but that. `busy` need not be looked at:
- * another thread that is in a call of this direction has taken the lock away when it first looked at the link. Nor is a forked child an owner (fork.c).
+ * plain message is there or comes while this tries. Everything else goes the long way; so nothing is decided here but that. Another thread
+ * that is in a call of this direction is seen by `entered`; and whoever enters meanwhile is kept out of the link by its lock. A forked child owns nothing (fork.c).
  */
 static inline bool receive_quickly(telex_channel *channel, telex_message *ret_message, telex_time deadline)
 {
-    if (!channel->link->quick)
+    if (!channel->link->quick || atomic_load_explicit(&channel->entered[CHANNEL_RECEIVE], memory_order_relaxed))
         return false;
     int r = take_quickly(channel, ret_message);
     if (r != NOT_NOW || deadline == TELEX_NOW)

@@ -268,7 +268,7 @@ static inline bool send_quickly(telex_channel *channel, telex_message *message, 
 {
     struct telex_link *link = channel->link;
     const struct telex_memory *memory = message->memory;
-    if (!link->quick || message->kind != TELEX_BINARY || message->descriptor_count != 0 || message->lane >= TELEX_WIRE_LANES ||
+    if (!link->quick || atomic_load_explicit(&channel->entered[CHANNEL_SEND], memory_order_relaxed) || message->kind != TELEX_BINARY || message->descriptor_count != 0 || message->lane >= TELEX_WIRE_LANES ||
         (flags & ~(unsigned)TELEX_MORE) != 0 || message->data == NULL || (memory != NULL && memory->loan) || !telex_lock_quickly(&link->out))
         return false;
     bool put = !telex_channel_is_watched(channel) && link->ops->put_quickly(link, message, flags);

@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -11,6 +12,10 @@
 #include "os/clock.h"
 #include "os/fork.h"
 #include "os/pause.h"
+
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77
+#endif
 
 enum {
     LOOKS_IN_A_SPIN = 256,
@@ -298,7 +303,10 @@ static int watch_death(const struct shm_link *shm)
     shm->area->bytes->ops->peer(shm->area->bytes, &peer);
     if (peer.pid <= 0 || peer.pid == (int64_t)getpid())
         return -1;
-    int fd = (int)syscall(SYS_pidfd_open, (pid_t)peer.pid, 0);
+    int fd = -1, socket = shm->area->bytes->ops->descriptor(shm->area->bytes);
+    socklen_t length = sizeof fd;
+    if (getsockopt(socket, SOL_SOCKET, SO_PEERPIDFD, &fd, &length) < 0) /* since Linux 6.5; a number may be another process's by now */
+        fd = (int)syscall(SYS_pidfd_open, (pid_t)peer.pid, 0);
     return fd < 0 ? -1 : telex_own(fd);
 }
 
