@@ -3,6 +3,7 @@
 #ifndef TELEX_TESTS_VICTIM_H
 #define TELEX_TESTS_VICTIM_H
 
+#include "conform/byhand.h"
 #include "conform/conform.h"
 
 struct victim {
@@ -22,16 +23,6 @@ size_t resident_pages(pid_t process);
 
 /* The same address with wire=raw instead of its wire. */
 void raw_address(const char *address, char *ret_raw, size_t size);
-
-struct bytes {
-    unsigned char at[8192];
-    size_t length;
-};
-
-void put(struct bytes *bytes, uint64_t number, size_t width); /* little-endian */
-void put_greeting(struct bytes *bytes);
-void put_header(struct bytes *bytes, uint64_t size, unsigned type, unsigned lane, unsigned flags, uint64_t number);
-void put_message(struct bytes *bytes, unsigned lane, unsigned flags, uint64_t number, const char *text);
 
 /* Dials the victim, with wire=raw, and sends it these bytes. */
 telex_channel *shout(struct victim *victim, const struct bytes *bytes);

@@ -1,0 +1,3 @@
+/* SPDX-License-Identifier: MIT */
+#include "hostile/hostile.h"
+const struct theme hostile_bells = {NULL, 0};
