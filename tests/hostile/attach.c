@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 
@@ -338,6 +340,73 @@ static void nothing_can_be_taken_away(void **state)
     host_close(&host);
 }
 
+/* Maps and unmaps pages of its own as fast as it can: one that somebody else unmaps is a crash. */
+static void *map_pages(void *with)
+{
+    atomic_bool *over = with;
+    while (!atomic_load(over)) {
+        volatile char *pages[8];
+        for (int i = 0; i < 8; i++) {
+            pages[i] = mmap(NULL, SHM_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+            if (pages[i] == MAP_FAILED)
+                abort();
+        }
+        for (int round = 0; round < 50; round++)
+            for (int i = 0; i < 8; i++)
+                *pages[i] = (char)i;
+        for (int i = 0; i < 8; i++)
+            munmap((void *)pages[i], SHM_PAGE);
+    }
+    return NULL;
+}
+
+static void accept_one_of_many(void *with)
+{
+    char address[400];
+    telex_listener *listener;
+    telex_channel *channel;
+    const struct dialer *side = with;
+    atomic_bool over = false;
+    pthread_t thread;
+    shm_address(side->path, side->options, address, sizeof address);
+    assert_good(telex_listen(address, NULL, &listener));
+    assert_int_equal(pthread_create(&thread, NULL, map_pages, &over), 0);
+    assert_int_equal(write(side->out, "r", 1), 1);
+    assert_good(telex_accept(listener, telex_after(INT64_C(20000000000) * slow()), &channel));
+    atomic_store(&over, true);
+    pthread_join(thread, NULL);
+    telex_close(channel, TELEX_NOW, NULL);
+    telex_listener_close(listener);
+}
+
+/* What is unmapped after a failure is what was mapped, once. */
+static void strangers_unmap_nothing(void **state)
+{
+    (void)state;
+    int here[2];
+    char path[200], address[400], ready;
+    snprintf(path, sizeof path, "%s/victim", testing_directory());
+    assert_good(pipe2(here, O_CLOEXEC));
+    struct dialer side = {.path = path, .options = "", .out = here[1]};
+    pid_t victim = testing_fork(accept_one_of_many, &side);
+    close(here[1]);
+    assert_int_equal(read(here[0], &ready, 1), 1);
+    close(here[0]);
+    for (int i = 0; i < 300; i++) {
+        const struct offer offer = {.decisions_with = F_SEAL_SEAL};
+        struct attacker attacker;
+        attacker_init(&attacker, true, &offer);
+        attacker_greet(&attacker, attacker_connect(path), &offer);
+        assert_int_equal(attacker_hear(&attacker, 10000), 0);
+        attacker_deinit(&attacker);
+    }
+    telex_channel *channel;
+    shm_address(path, "", address, sizeof address);
+    assert_good(telex_dial(address, NULL, SECONDS(10), &channel));
+    telex_close(channel, SECONDS(5), NULL);
+    testing_wait(victim);
+}
+
 static const struct testing_case cases[] = {
     {"attach.dialer_lies", dialer_lies, 40, NULL},
     {"attach.dialer_lies_prefault", dialer_lies_prefault, 40, NULL},
@@ -347,6 +416,7 @@ static const struct testing_case cases[] = {
     {"attach.listener_lies_prefault", listener_lies_prefault, 40, NULL},
     {"attach.listener_is_cut_off", listener_is_cut_off, 30, NULL},
     {"attach.listener_falls_silent", listener_falls_silent, 0, NULL},
+    {"attach.strangers_unmap_nothing", strangers_unmap_nothing, 30, NULL},
     {"attach.nothing_can_be_taken_away", nothing_can_be_taken_away, 0, NULL},
 };
 
