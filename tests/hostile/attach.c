@@ -61,6 +61,7 @@ static const struct lie {
     {"size", BY_BOTH, {.arena = UINT64_MAX}}, /* none, though there is one */
     {"size", BY_BOTH, {.arena = 65537}},
     {"as a whole", BY_BOTH, {.sparse = true}},
+    {"as a whole", BY_BOTH, {.elsewhere = true}},
     {"no shared memory", BY_BOTH, {.magic = 1}},
     {"layout", BY_BOTH, {.version = 2}},
     {"layout", BY_BOTH, {.version = 65535}},
