@@ -20,12 +20,16 @@ int64_t slack_ns(void)
     return INT64_C(2000000000) * slow();
 }
 
-double attack_seconds(double in_short, const char *of)
+double attack_seconds(void)
 {
     const char *wanted = getenv("TELEX_ATTACK_SECONDS");
-    if (wanted != NULL)
-        return atof(wanted);
-    return getenv("TELEX_EVIDENCE") != NULL && strcmp(of, "words") == 0 ? 3600 : in_short;
+    bool evidence = getenv("TELEX_EVIDENCE") != NULL;
+#ifdef __SANITIZE_ADDRESS__
+    double seconds = evidence ? 3600 : 10;
+#else
+    double seconds = evidence ? 60 : 4;
+#endif
+    return wanted != NULL ? atof(wanted) : seconds;
 }
 
 void shm_address(const char *path, const char *options, char *ret_address, size_t size)

@@ -45,8 +45,10 @@ void host_says(struct host *host, int why, const char *part);
 struct told { /* of one channel */
     int result;        /* what ended it */
     int64_t late_ns;   /* the worst: how long after its deadline a call returned */
+    int64_t until;     /* when it ends at the latest */
     uint64_t calls, received;
     char late_call[16];
+    char wrong[64];    /* what must not have happened; "" */
     char sentence[256];
 };
 
@@ -57,7 +59,8 @@ void tell(int out, const struct told *told);
 int64_t slack_ns(void);
 
 unsigned slow(void);      /* how many times longer things take under sanitizers */
-double attack_seconds(double in_short, const char *of); /* how long to attack: TELEX_ATTACK_SECONDS, else an hour with TELEX_EVIDENCE, else in_short */
+/* How long to attack words at random: TELEX_ATTACK_SECONDS; else under the address sanitizer 10, an hour with TELEX_EVIDENCE; else 4, a minute. */
+double attack_seconds(void);
 
 struct theme {
     const struct testing_case *cases;
