@@ -56,6 +56,30 @@ static void one_by_one(void **state)
     talk_end(&talk);
 }
 
+static void send_long_and_short_then_answer(struct talk *talk)
+{
+    telex_message request = {0};
+    take_request(talk, &request);
+    for (unsigned i = 0; i < 8; i++)
+        send_pattern(talk, i, i % 2 ? 5000 * i : 30);
+    answer_with(talk, &request, "that was all");
+    telex_release(&request);
+}
+
+/* What arrives during a call is received afterwards, however it came. */
+static void messages_wait_behind_a_call(void **state)
+{
+    struct talk talk;
+    talk_begin(&talk, *state, "", send_long_and_short_then_answer);
+    telex_message request = telex_text("all?"), reply = {0};
+    assert_gives(telex_call(talk.channel, &request, &reply, SECONDS(10)), 0, talk.channel);
+    expect_reply(&reply, "that was all");
+    telex_release(&reply);
+    for (unsigned i = 0; i < 8; i++)
+        expect_pattern(&talk, i, i % 2 ? 5000 * i : 30);
+    talk_end(&talk);
+}
+
 /* ---- several outstanding ---- */
 
 static const size_t tight_sizes[] = {65510, 65536, 65500, 65536};
@@ -487,6 +511,7 @@ static void the_answering_side_dies(void **state)
 
 static const struct conform_case cases[] = {
     {"one_by_one", one_by_one, ON_MESSAGES, ANY_MEDIUM, 40},
+    {"messages_wait_behind_a_call", messages_wait_behind_a_call, ON_TELEX, ANY_MEDIUM, 0},
     {"several_outstanding", several_outstanding, ON_TELEX, ANY_MEDIUM, 0},
     {"a_reply_passes_full_windows", a_reply_passes_full_windows, ON_TELEX, ANY_MEDIUM, 0},
     {"a_reply_passes_a_full_queue", a_reply_passes_a_full_queue, ON_TELEX, ANY_MEDIUM, 0},
