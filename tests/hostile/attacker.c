@@ -362,6 +362,8 @@ void attacker_ring(struct attacker *attacker)
 static void wake(struct attacker *attacker)
 {
     atomic_thread_fence(memory_order_seq_cst);
+    if (attacker->their_page == NULL) /* not attached yet */
+        return;
     if (atomic_load(&attacker->their_page->asleep_in) != 0 || atomic_load(&attacker->their_page->asleep_out) != 0)
         attacker_ring(attacker);
 }

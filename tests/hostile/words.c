@@ -216,7 +216,8 @@ static void begin(struct attacked *self, bool listens, const char *options, uint
     snprintf(self->path, sizeof self->path, "%s/%s", testing_directory(), listens ? "victim" : "liar");
     self->listening = listens ? -1 : attacker_listen(self->path);
     assert_good(pipe2(here, O_CLOEXEC));
-    self->side = (struct worker_side){self->path, options, listens, strstr(options, "trust=no") != NULL, here[1], seed};
+    self->side = (struct worker_side){
+        .path = self->path, .options = options, .listens = listens, .copies = strstr(options, "trust=no") != NULL, .out = here[1], .seed = seed};
     self->process = testing_fork(worker_run, &self->side);
     close(here[1]);
     self->in = here[0];

@@ -277,7 +277,7 @@ static void work(telex_channel *channel, const struct worker_side *side, uint64_
     static char bytes[LONG_MOST];
     memset(bytes, 'a', sizeof bytes);
     struct worker workers[2] = {{.channel = channel, .copies = side->copies, .bytes = bytes}};
-    workers[0].told.until = telex_after(INT64_C(1000000) * LIFE_MS);
+    workers[0].told.until = telex_after(INT64_C(1000000) * (side->life > 0 ? side->life : LIFE_MS));
     workers[0].seed = any(seed) | 1;
     workers[1] = workers[0];
     workers[1].seed = any(seed) | 1;

@@ -11,6 +11,7 @@ struct worker_side {
     bool copies; /* by its options nothing is received in place */
     int out;     /* a byte when it is ready, then a struct told for each channel */
     uint64_t seed;
+    unsigned life; /* of a channel, ms; 0: 3000 */
 };
 
 void worker_run(void *with);
