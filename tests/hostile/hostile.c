@@ -161,7 +161,7 @@ void hear_told(int in, struct told *ret_told)
 
 /* ---- all of them ---- */
 
-static const struct theme *const themes[] = {&hostile_attach, &hostile_lies, &hostile_words, &hostile_bells, &hostile_dying};
+static const struct theme *const themes[] = {&hostile_attach, &hostile_lies, &hostile_words, &hostile_floods, &hostile_dying};
 
 enum { MOST_CASES = 256 };
 

@@ -67,6 +67,6 @@ struct theme {
     size_t count;
 };
 
-extern const struct theme hostile_attach, hostile_lies, hostile_words, hostile_bells, hostile_dying;
+extern const struct theme hostile_attach, hostile_lies, hostile_words, hostile_floods, hostile_dying;
 
 #endif

@@ -1,3 +1,0 @@
-/* SPDX-License-Identifier: MIT */
-#include "hostile/hostile.h"
-const struct theme hostile_bells = {NULL, 0};
