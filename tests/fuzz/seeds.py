@@ -49,6 +49,43 @@ DATA = {
     "extended": extended(),
 }
 
+CHUNK, DESCRIPTORS, PRESENT = 64, 32, 128
+
+
+def record(body, flags=0, lane=0, number=1, kind=0):
+    """A record of a ring of shared memory (src/medium/shm/layout.h)."""
+    padding = bytes(-len(body) % 16)
+    return struct.pack("<IHBBQ", len(body), kind, lane, flags | PRESENT, number) + body + padding
+
+
+def chunk(slot, length):
+    return struct.pack("<IIQ", slot, 0, length)
+
+
+def attach(kind=1, ring=16384, arena=65536, version=1):
+    return struct.pack("<IHHQQIII", 0x4D4C5854, version, kind, ring, arena, 1, 0, 0) + bytes(28)
+
+
+RECORDS = {
+    "text": record(b"hello", TEXT),
+    "call": record(b"what?", TEXT | CALL, number=2),
+    "reply": record(struct.pack("<Q", 1) + b"that", REPLY, number=3),
+    "chunk": record(chunk(1, 5000), CHUNK, number=4),
+    "pieces": record(struct.pack("<Q", 12) + b"to be ", MORE, 1, 5) + record(b"or not", 0, 1, 5),
+    "chunks": record(struct.pack("<Q", 5000) + chunk(0, 4096), MORE | CHUNK, 2, 6) + record(chunk(1, 904), CHUNK, 2, 6),
+    "descriptors": record(struct.pack("<Q", 1) + b"one", DESCRIPTORS, number=7),
+    "fail": record(frame(struct.pack("<I", 2) + b"not now", CONTROL, 0, 1, 6), 0, CONTROL),
+    "withdrawn": record(struct.pack("<Q", 12) + b"to be ", MORE, 3, 8) + record(frame(b"", CONTROL, 0, 8, 3), 0, CONTROL),
+    "bye": record(frame(struct.pack("<IIQ", 0, 0, 0), CONTROL, 0, 0, 7), 0, CONTROL),
+}
+
+
+def rings():
+    everything = b"".join(RECORDS.values())
+    plain = {name: bytes([0, 1]) + bytes(7) + content for name, content in RECORDS.items()}
+    return {**plain, **{f"all{how}": bytes([how, 1]) + bytes(7) + everything for how in range(0, 64, 5)}}
+
+
 SEEDS = {
     "address": {
         "unix": b"unix:///tmp/name",
@@ -65,6 +102,16 @@ SEEDS = {
         "protocol": greeting(item(0x8001, b"bank") + item(0x8002, struct.pack("<I", 2)) + item(0x8003, bytes(64)) + item(0x8004, b"teller")),
         "insists": greeting(item(1, b"bank")),
     },
+    "shm_attach": {
+        "good": bytes(2) + greeting() + attach(),
+        "two_parts": bytes([1, 80]) + greeting() + attach(),
+        "named": bytes(2) + greeting(item(0x8005, b"hello")) + attach(),
+        "refusal": bytes(2) + greeting() + attach(2),
+        "larger": bytes(2) + greeting() + attach(1, 32768),
+        "later": bytes(2) + greeting() + attach(1, 16384, 65536, 2),
+        "one_descriptor": bytes([6, 0]) + greeting() + attach(),
+    },
+    "shm_ring": rings(),
     "utf8": {
         "ascii": b"plain text, longer than one stride",
         "mixed": "naïve café 日本語 \U0001f600 \U0010ffff".encode(),
