@@ -246,6 +246,7 @@ static int wait_for_death(telex_channel *channel, enum watching watching)
     telex_message message = {0}, reply = {0};
     int r = telex_receive(channel, &message, SECONDS(10));
     assert_good(r);
+    telex_release(&message);
     message = telex_text("who?");
     if (watching == BY_CALL)
         return telex_call(channel, &message, &reply, telex_after(INT64_C(10000000000) * slow()));
