@@ -61,10 +61,10 @@ static uint32_t lap_of(uint64_t entry)
     return (uint32_t)(entry / SHM_SLOTS + 1) << SHM_RELEASED_SLOT;
 }
 
-bool telex_shm_arena_returns(const struct shm_arena *arena, struct shm_page *theirs)
+bool telex_shm_arena_returns(uint64_t log, struct shm_page *theirs)
 {
-    uint32_t entry = atomic_load_explicit(&theirs->released[arena->log % SHM_SLOTS], memory_order_relaxed);
-    return (entry & ~(uint32_t)(SHM_SLOTS - 1)) == lap_of(arena->log);
+    uint32_t entry = atomic_load_explicit(&theirs->released[log % SHM_SLOTS], memory_order_relaxed);
+    return (entry & ~(uint32_t)(SHM_SLOTS - 1)) == lap_of(log);
 }
 
 /* Of a chunk that the other does not have, it can say what it likes. */

@@ -85,7 +85,8 @@ bool telex_shm_announce(struct shm_link *shm, bool in, bool out)
         telex_shm_settle_quick(shm);
         shm_bell_settle(shm->area, shm->fences); /* (2) */
     }
-    bool changed = (in && telex_shm_has_work(shm)) || (out && telex_shm_progressed(shm)); /* (3) */
+    struct shm_sight sight = telex_shm_sight(shm);
+    bool changed = (in && telex_shm_has_work(shm)) || (out && telex_shm_progressed(shm->area, &sight)); /* (3) */
     if (changed)
         telex_shm_awake(shm);
     return !changed;
@@ -128,15 +129,28 @@ static void look_away(struct shm_link *shm)
         relax(PAUSES_AFTER_A_RUN);
 }
 
+/* false: another thread is just sending, and may find what this one looks for. */
+static bool see(struct shm_link *shm, struct shm_sight *ret_sight)
+{
+    if (!telex_lock_try(&shm->link.out))
+        return false;
+    *ret_sight = telex_shm_sight(shm);
+    telex_unlock(&shm->link.out);
+    return true;
+}
+
 static bool spin(struct telex_link *link, unsigned directions)
 {
     struct shm_link *shm = shm_of(link);
     if (directions == TELEX_ARM_IN)
         look_away(shm);
+    struct shm_sight sight;
+    if ((directions & TELEX_ARM_OUT) && !see(shm, &sight))
+        return true;
     for (unsigned i = 0; i < LOOKS_IN_A_SPIN; i++) {
         if ((directions & TELEX_ARM_IN) && shm_ring_look(&shm->reader) != 0)
             return true;
-        if ((directions & TELEX_ARM_OUT) && telex_shm_progressed(shm))
+        if ((directions & TELEX_ARM_OUT) && telex_shm_progressed(shm->area, &sight))
             return true;
         relax(1);
     }

@@ -66,20 +66,24 @@ bool telex_shm_refresh(struct shm_link *shm)
     return true;
 }
 
-bool telex_shm_progressed(const struct shm_link *shm)
+struct shm_sight telex_shm_sight(const struct shm_link *shm)
 {
-    const struct shm_area *area = shm->area;
+    return (struct shm_sight){.seen = shm->seen, .log = shm->arena.log, .undecided = shm->undecided};
+}
+
+bool telex_shm_progressed(const struct shm_area *area, const struct shm_sight *sight)
+{
     /* Relaxed: whoever acts on it takes the lock and loads them by acquire. All five, for any of them may be what somebody waits for. */
     const struct shm_progress *from = &area->theirs.page->progress;
-    const struct shm_seen *seen = &shm->seen;
+    const struct shm_seen *seen = &sight->seen;
     if (atomic_load_explicit(&from->head, memory_order_relaxed) != seen->head || atomic_load_explicit(&from->cost, memory_order_relaxed) != seen->cost ||
         atomic_load_explicit(&from->costly, memory_order_relaxed) != seen->costly ||
         atomic_load_explicit(&from->messages, memory_order_relaxed) != seen->messages ||
         atomic_load_explicit(&from->prefix, memory_order_relaxed) != seen->prefix)
         return true;
-    if (telex_shm_arena_returns(&shm->arena, area->theirs.page))
+    if (telex_shm_arena_returns(sight->log, area->theirs.page))
         return true;
-    uint64_t undecided = shm->undecided;
+    uint64_t undecided = sight->undecided;
     return undecided != 0 && atomic_load_explicit(area->our_decision, memory_order_relaxed) != SHM_DECISION(undecided, SHM_OFFERED);
 }
 

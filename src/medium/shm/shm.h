@@ -34,6 +34,11 @@ struct shm_seen { /* the other's progress, as last read */
     uint64_t head, cost, costly, messages, prefix;
 };
 
+struct shm_sight { /* what this side knows of the other's progress, for a look without the lock */
+    struct shm_seen seen;
+    uint64_t log, undecided; /* as in struct shm_arena, struct shm_link */
+};
+
 struct shm_waiting { /* a message that arrived and is not taken yet, though others came since; [in] */
     struct telex_node node;
     struct telex_numbered numbered;
@@ -191,7 +196,9 @@ int telex_shm_loan_of(struct telex_link *link, size_t length, telex_message *ret
 int telex_shm_withdraw(struct telex_link *link, uint64_t number);
 int telex_shm_outcome(struct telex_link *link, uint64_t number);
 bool telex_shm_refresh(struct shm_link *shm); /* reads the other's progress; whether anything has changed */
-bool telex_shm_progressed(const struct shm_link *shm); /* whether it would find anything; no lock: an unlocked look is a hint */
+struct shm_sight telex_shm_sight(const struct shm_link *shm);
+/* No lock: whether there is anything that was not there at that sight. Of a sight of now: whether telex_shm_refresh() or an outcome would find anything. */
+bool telex_shm_progressed(const struct shm_area *area, const struct shm_sight *sight);
 void telex_shm_publish(struct shm_link *shm);  /* completes what is held, and rings */
 void telex_shm_reclaim_loans(struct shm_link *shm);
 
