@@ -47,7 +47,7 @@ struct told { /* of one channel */
     int64_t late_ns;   /* the worst: how long after its deadline a call returned */
     int64_t until;     /* when it ends at the latest */
     uint64_t calls, received;
-    char late_call[16];
+    char late_call[16], last_call[16]; /* the latest one; the one that saw the end */
     char wrong[64];    /* what must not have happened; "" */
     char sentence[256];
 };

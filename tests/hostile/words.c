@@ -238,8 +238,8 @@ static void check(const struct told *told, uint64_t seed)
 {
     bool good = told->wrong[0] == '\0' && told->late_ns < slack_ns();
     if (!good)
-        fprintf(stderr, "seed %llu: %s; %s returned %lld ms after its deadline; it ended with %d %s\n", (unsigned long long)seed, told->wrong,
-                told->late_call, (long long)told->late_ns / 1000000, told->result, told->sentence);
+        fprintf(stderr, "seed %llu: %s; %s returned %lld ms after its deadline; %s ended with %d %s\n", (unsigned long long)seed, told->wrong,
+                told->late_call, (long long)told->late_ns / 1000000, told->last_call, told->result, told->sentence);
     assert_true(good);
 }
 

@@ -66,8 +66,12 @@ static int after(struct worker *self, const char *call, int result)
         known = known || result == may_be[i];
     if (!known)
         wrong(self, call, result);
-    if (result == -EPIPE || result == -ECONNRESET || result == -EPROTO || !known)
+    if (result == -EPIPE || result == -ECONNRESET || result == -EPROTO || !known) {
         self->told.result = result;
+        snprintf(self->told.last_call, sizeof self->told.last_call, "%s", call);
+        if (result < 0 && telex_reason(self->channel)[0] == '\0')
+            wrong(self, "it ended without a sentence", result);
+    }
     return result;
 }
 
@@ -293,15 +297,14 @@ static void work(telex_channel *channel, const struct worker_side *side, uint64_
     if (two)
         pthread_join(thread, NULL);
     snprintf(workers[0].told.sentence, sizeof workers[0].told.sentence, "%s", telex_reason(channel));
-    if (workers[0].told.result != 0 && workers[0].told.sentence[0] == '\0')
-        wrong(&workers[0], "it ended without a sentence", workers[0].told.result);
     for (int i = 0; i < 2; i++) /* some before the close, some after */
         for (unsigned at = 0; at < HELD_MOST / 2; at++)
             telex_release(&workers[i].held[at]);
     workers[0].deadline = MILLISECONDS(20);
     workers[0].started = telex_after(0);
     int result = workers[0].told.result;
-    after(&workers[0], "close", telex_close(channel, workers[0].deadline, NULL));
+    int closed = telex_close(channel, workers[0].deadline, NULL);
+    after(&workers[0], "close", closed < 0 ? -EAGAIN : 0); /* the handle is gone: it has no sentence any more */
     workers[0].told.result = result;
     for (int i = 0; i < 2; i++)
         for (unsigned at = HELD_MOST / 2; at < HELD_MOST; at++)
