@@ -44,6 +44,8 @@ static ssize_t read_socket(struct shm_link *shm, ssize_t (*read)(struct telex_by
 
 void telex_shm_hear(struct shm_link *shm)
 {
+    if (shm->held_count + TELEX_BYTES_DESCRIPTORS > SHM_HELD_DESCRIPTORS)
+        return; /* that ends the link, and find_nothing() sees to it: here both locks are held */
     shm->stray = false;
     if (!shm->ended && shm->link.in_end == 0)
         read_socket(shm, shm->area->bytes->ops->read);
@@ -93,7 +95,8 @@ static int find_nothing(struct shm_link *shm)
         return shm->ended_error;
     }
     shm->empties++;
-    if (!shm->announced_in && !shm->announced_out && shm->empties != 2 && shm->empties % ALIVE_EVERY != 0)
+    if (!shm->announced_in && !shm->announced_out && shm->empties != 2 && shm->empties % ALIVE_EVERY != 0 &&
+        !atomic_load_explicit(&shm->alone, memory_order_relaxed))
         return -EAGAIN;
     ssize_t got = read_socket(shm, shm->area->bytes->ops->read);
     if (shm->link.in_end != 0)
@@ -108,7 +111,10 @@ int telex_shm_doze(struct telex_link *link, unsigned directions)
     struct shm_link *shm = shm_of(link);
     if (shm->ended || link->in_end != 0 || telex_shm_has_work(shm))
         return -EOPNOTSUPP;
-    if (!telex_shm_announce(shm, true, (directions & TELEX_ARM_PROGRESS) != 0))
+    telex_lock(&link->out); /* a second thread may begin to send just now */
+    bool asleep = telex_shm_announce(shm, true, (directions & TELEX_ARM_PROGRESS) != 0);
+    telex_unlock(&link->out);
+    if (!asleep)
         return 0;
     ssize_t got = read_socket(shm, shm->area->bytes->ops->doze);
     return got == -EINTR ? -EINTR : 0;

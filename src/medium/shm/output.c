@@ -438,8 +438,10 @@ int telex_shm_put(struct telex_link *link, telex_message *message, const struct 
     struct shm_link *shm = shm_of(link);
     if (link->out_end != 0)
         return link->out_end;
-    if (shm->writer.tail >= shm->quick_until && is_alone(shm))
+    if (shm->writer.tail >= shm->quick_until && is_alone(shm)) {
+        atomic_store_explicit(&shm->alone, true, memory_order_relaxed);
         return telex_say(-ECONNRESET, "the peer has closed or died");
+    }
     telex_shm_fold_sent(shm);
     int r = put_parcel(shm, message, how);
     settle_quick(shm);

@@ -163,6 +163,7 @@ struct shm_link {
     uint8_t control[TELEX_WIRE_CONTROL]; /* a control frame, out of the peer's reach */
 
     _Atomic uint64_t taken_messages; /* as `taken.messages`, for the goodbye; relaxed: whoever says it comes after the receives that it counts */
+    atomic_bool alone;      /* the sending side saw the end of the socket: the receiving one shall read it, and what came before it. Relaxed: as `lied` */
     atomic_bool lied;       /* the peer's words made no sense: set by the sending side, acted on by the receiving one */
 };
 
