@@ -357,6 +357,14 @@ void attacker_ring(struct attacker *attacker)
     send(attacker->socket, "!", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
+void attacker_send_descriptors(struct attacker *attacker, unsigned count)
+{
+    int fds[FDS_A_MESSAGE];
+    for (unsigned i = 0; i < count; i++)
+        fds[i] = attacker->memory_fd;
+    send_with(attacker->socket, "!", 1, fds, count);
+}
+
 /* ---- records ---- */
 
 static void wake(struct attacker *attacker)

@@ -82,6 +82,9 @@ bool attacker_attach(struct attacker *attacker, int socket);
 bool attacker_hung_up(struct attacker *attacker);
 void attacker_ring(struct attacker *attacker);
 
+/* A ring with so many descriptors (at most 50) that no message wants. */
+void attacker_send_descriptors(struct attacker *attacker, unsigned count);
+
 /* ---- records ---- */
 
 /* Writes a record behind the last one, whatever room there is, and rings if the victim sleeps. */

@@ -112,7 +112,7 @@ static void wait_in_every_way(void *with)
     telex_close(channel, MILLISECONDS(50), NULL);
 }
 
-static void flood_with_bells(const char *options, bool with_descriptors, int result)
+static void flood_with_bells(const char *options, bool with_descriptors, bool talks, int result)
 {
     int here[2], there[2];
     char path[200];
@@ -132,6 +132,12 @@ static void flood_with_bells(const char *options, bool with_descriptors, int res
     pthread_t thread;
     assert_int_equal(pthread_create(&thread, NULL, ring_all_the_time, &bells), 0);
     assert_int_equal(write(there[1], "g", 1), 1);
+    struct pollfd tells = {.fd = here[0], .events = POLLIN};
+    for (uint64_t number = 1; talks && poll(&tells, 1, 0) == 0;) { /* so that sleeps end by themselves, too */
+        if (attacker_has_room(&attacker, 64))
+            attacker_put(&attacker, 0, 0, number++, "hello", 5);
+        usleep(200);
+    }
     struct told told;
     hear_told(here[0], &told);
     size_t after = resident_bytes(victim);
@@ -156,18 +162,55 @@ static void flood_with_bells(const char *options, bool with_descriptors, int res
 static void bells(void **state)
 {
     (void)state;
-    flood_with_bells("wait=block", false, 0);
-    flood_with_bells("wait=spin", false, 0);
-    flood_with_bells("wait=adaptive", false, 0);
+    flood_with_bells("wait=block", false, false, 0);
+    flood_with_bells("wait=spin", false, false, 0);
+    flood_with_bells("wait=adaptive", false, false, 0);
 }
 
 static void bells_with_descriptors(void **state)
 {
     (void)state;
-    flood_with_bells("wait=block", true, 0); /* who takes none never sees them */
-    flood_with_bells("wait=adaptive", true, 0);
-    flood_with_bells("wait=block&descriptors=4", true, -EPROTO);
-    flood_with_bells("wait=spin&descriptors=4", true, -EPROTO);
+    flood_with_bells("wait=block", true, false, 0); /* who takes none never sees them */
+    flood_with_bells("wait=adaptive", true, false, 0);
+    flood_with_bells("wait=block&descriptors=4", true, false, -EPROTO);
+    flood_with_bells("wait=spin&descriptors=4", true, false, -EPROTO);
+    for (int i = 0; i < 3; i++)
+        flood_with_bells("wait=block&descriptors=4", true, true, -EPROTO);
+}
+
+/* More descriptors than may wait, noticed just when a sleep is announced, by a program that uses telex_fd. */
+static void descriptors_too_many(void **state)
+{
+    (void)state;
+    char path[200], address[400];
+    telex_listener *listener;
+    telex_channel *victim;
+    struct attacker attacker;
+    snprintf(path, sizeof path, "%s/victim", testing_directory());
+    shm_address(path, "descriptors=8", address, sizeof address);
+    assert_good(telex_listen(address, NULL, &listener));
+    attacker_init(&attacker, true, NULL);
+    attacker_greet(&attacker, attacker_connect(path), NULL);
+    assert_good(telex_accept(listener, SECONDS(10), &victim));
+    assert_int_equal(attacker_hear(&attacker, 10000), 1);
+    assert_true(telex_fd(victim) >= 0);
+    telex_message message = {0};
+    int r = -EAGAIN;
+    for (uint64_t i = 1; i < 40 && r == -EAGAIN; i++) {
+        attacker_send_descriptors(&attacker, i % 10 == 9 ? 8 : 9);
+        r = telex_receive(victim, &message, TELEX_NOW);
+        if (r == -EAGAIN && i >= 8) { /* now with a message beside it */
+            attacker_put(&attacker, 0, 0, i, "hello", 5);
+            r = telex_receive(victim, &message, TELEX_NOW);
+            r = r == 0 ? -EAGAIN : r;
+        }
+    }
+    assert_int_equal(r, -EPROTO);
+    assert_non_null(strstr(telex_reason(victim), "descriptors"));
+    telex_release(&message);
+    telex_close(victim, TELEX_NOW, NULL);
+    telex_listener_close(listener);
+    attacker_deinit(&attacker);
 }
 
 /* ---- messages ---- */
@@ -275,6 +318,7 @@ static void pieces(void **state)
 static const struct testing_case cases[] = {
     {"floods.bells", bells, 30, NULL},
     {"floods.bells_with_descriptors", bells_with_descriptors, 30, NULL},
+    {"floods.descriptors_too_many", descriptors_too_many, 0, NULL},
     {"floods.credit_overrun", credit_overrun, 0, NULL},
     {"floods.calls", calls, 0, NULL},
     {"floods.messages", messages, 0, NULL},
