@@ -98,6 +98,7 @@ static void wait_in_every_way(void *with)
         note(&told, "send sync", deadline, telex_send(channel, &request, TELEX_SYNC, deadline));
         deadline = MILLISECONDS(60);
         note(&told, "call", deadline, telex_call(channel, &request, &message, deadline));
+        telex_release(&message);
         for (deadline = MILLISECONDS(60); telex_after(0) < deadline && told.result == 0;) {
             struct pollfd fd = {.fd = telex_fd(channel), .events = POLLIN};
             poll(&fd, 1, 10);
