@@ -57,7 +57,7 @@ static void give_back(struct both *both, int slot)
 
 static bool reclaim(struct both *both)
 {
-    bool returns = telex_shm_arena_returns(&both->arena, both->pages), any = telex_shm_arena_reclaim(&both->arena, both->pages);
+    bool returns = telex_shm_arena_returns(both->arena.log, both->pages), any = telex_shm_arena_reclaim(&both->arena, both->pages);
     assert_true(returns || !any);
     return any;
 }

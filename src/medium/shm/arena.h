@@ -33,7 +33,7 @@ int telex_shm_arena_take(struct shm_arena *arena, uint64_t length, struct shm_pa
 /* Takes back what the other gave back. Whether there was anything. */
 bool telex_shm_arena_reclaim(struct shm_arena *arena, struct shm_page *theirs);
 
-/* Whether it would find anything; no lock: a hint. */
+/* Whether it would find anything where `log` entries were read; no lock: a hint. */
 bool telex_shm_arena_returns(uint64_t log, struct shm_page *theirs);
 
 /* The chunk was handed over with a message: it comes back through the log. */
