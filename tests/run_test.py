@@ -20,6 +20,7 @@ loader.exec_module(runner)
 PROGRAMS = [
     ("passes", "echo ok a; echo noise; echo ok b", False, 2, []),
     ("skips", "echo ok a; echo 'ok b # skip no such thing here'", False, 1, []),
+    ("shows_notes", "echo 'note: 12 states'; echo ok a", False, 1, []),
     ("fails", "echo ok a; echo 'not ok b # too long'; exit 1", False, 1, ["too long"]),
     ("says_nothing", "true", False, 0, ["reported no case"]),
     ("exits_badly", "echo ok a; exit 3", False, 1, ["exit status 3"]),
@@ -43,10 +44,12 @@ def main():
             os.chmod(path, 0o755)
             test = {"name": name, "cmd": [path], "env": {}, "workdir": None, "limit": 1, "prefix": "", "factor": 1, "suite_names": {"listed"} if listed else set()}
             score = runner.Score()
-            with contextlib.redirect_stdout(io.StringIO()):
+            shown = io.StringIO()
+            with contextlib.redirect_stdout(shown):
                 runner.run_test(test, score, scratch)
             said = [why for _name, why in score.failures]
             fine = score.passed == passed and len(said) == len(whys) and all(want in have for want, have in zip(whys, said))
+            fine = fine and ("note: 12 states" in shown.getvalue()) == (name == "shows_notes")
             failed += not fine
             print(f"ok run.{name}" if fine else f"not ok run.{name} # {score.passed} passed, said {said}")
     return 1 if failed else 0
