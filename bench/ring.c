@@ -79,7 +79,7 @@ static void pause_briefly(void)
 
 /* ---- a ring of bytes for each direction, one producer, one consumer -------------------------------------- */
 
-enum { SHORT_RING = 1 << 20, LONG_RING = 4 << 20, LONG = 65536, RARELY = 16 };
+enum { SHORT_RING = 1 << 20, LONG_RING = 4 << 20, LONG = 65536, RARELY = 1 };
 
 /* In place of a length: the rest up to the end of the ring is left free, for records lie in one piece. */
 static const uint64_t SKIP = UINT64_MAX;

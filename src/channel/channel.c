@@ -87,7 +87,7 @@ int telex_channel_enter(telex_channel *channel, enum channel_direction direction
     }
     /* Relaxed: compared with the own thread only; who else came in between is seen by the next doze at the latest. */
     atomic_store_explicit(&channel->user_thread[direction], telex_thread(), memory_order_relaxed);
-    atomic_store_explicit(&channel->entered[direction], true, memory_order_relaxed);
+    atomic_store_explicit(&channel->link->entered[direction], true, memory_order_relaxed);
     return 0;
 }
 
@@ -103,7 +103,7 @@ int telex_channel_leave(telex_channel *channel, enum channel_direction direction
                                                      : "it would have to wait: nothing has come yet");
     if (result < 0)
         telex_said_about(channel);
-    atomic_store_explicit(&channel->entered[direction], false, memory_order_relaxed);
+    atomic_store_explicit(&channel->link->entered[direction], false, memory_order_relaxed);
     telex_unlock(&channel->busy[direction]);
     return result;
 }
@@ -234,8 +234,8 @@ int telex_counters_of(telex_channel *channel, telex_counters *ret_counters)
     telex_lock(&link->out);
     link->ops->count(link, &counters);
     counters.dropped += channel->dropped;
-    counters.received = channel->received;
-    counters.received_bytes = channel->received_bytes;
+    counters.received = channel->received + link->quick_received;
+    counters.received_bytes = channel->received_bytes + link->quick_received_bytes;
     counters.late = channel->late;
     telex_unlock(&link->out);
     telex_unlock(&link->in);

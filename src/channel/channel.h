@@ -57,7 +57,6 @@ struct telex_channel {
     unsigned generation;
     enum telex_full full;
     struct telex_lock busy[CHANNEL_DIRECTIONS];           /* held by the thread that is in a call of this direction */
-    atomic_bool entered[CHANNEL_DIRECTIONS];              /* somebody is: for the short ways, which do not take `busy` */
     _Atomic uint64_t user_thread[CHANNEL_DIRECTIONS];     /* who last used the direction; 0: nobody yet */
 
     /* ---- link->in ---- */

@@ -75,6 +75,9 @@ int telex_channel_watch(telex_channel *channel, int epoll, void *tag, void (*tel
     channel->watch.tag = tag;
     channel->watch.tell = tell;
     channel->watch.events = EPOLLIN;
+    telex_lock(&channel->link->out); /* whoever is just sending is through with it, and the next one sees that it is watched */
+    atomic_store_explicit(&channel->link->watched, true, memory_order_relaxed);
+    telex_unlock(&channel->link->out);
     channel->watch.epoll = epoll;
     telex_unlock(&channel->link->in);
     return 0;
@@ -93,6 +96,7 @@ void telex_channel_unwatch(telex_channel *channel)
         telex_shut(watch->epoll);
     }
     watch->epoll = -1;
+    atomic_store_explicit(&channel->link->watched, false, memory_order_relaxed);
     watch->bell = -1;
 }
 

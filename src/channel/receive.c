@@ -350,23 +350,6 @@ static int receive_one(telex_channel *channel, telex_message *ret_message, telex
     return r < 0 ? telex_channel_in_ended(channel, r) : r;
 }
 
-enum { TAKEN = 0, NOT_NOW = 1, NOT_MINE = 2 };
-
-static inline int take_quickly(telex_channel *channel, telex_message *ret_message)
-{
-    struct telex_link *link = channel->link;
-    if (!telex_lock_quickly(&link->in))
-        return NOT_MINE;
-    bool taken = telex_list_first(&channel->inbox.entries) == NULL && !telex_channel_is_watched(channel) && !telex_link_waits(link) &&
-                 link->ops->take_quickly(link, ret_message);
-    if (taken) {
-        channel->received++;
-        channel->received_bytes += ret_message->length;
-    }
-    telex_unlock(&link->in);
-    return taken ? TAKEN : NOT_NOW;
-}
-
 /* A wait that begins here: whether it may try first, and then something came soon. */
 static bool comes_soon(telex_channel *channel)
 {
@@ -380,28 +363,31 @@ static bool comes_soon(telex_channel *channel)
 
 /*
  * The common case by itself, where a message costs less than ten locked instructions: this thread owns the link's lock, nothing else is under way, and a
- * plain message is there or comes while this tries. Everything else goes the long way; so nothing is decided here but that. Another thread
- * that is in a call of this direction is seen by `entered`; and whoever enters meanwhile is kept out of the link by its lock. A forked child owns nothing (fork.c).
+ * plain message is there or comes while this tries. Everything else goes the long way; so nothing is decided here but that.
  */
 static inline bool receive_quickly(telex_channel *channel, telex_message *ret_message, telex_time deadline)
 {
-    if (!channel->link->quick || atomic_load_explicit(&channel->entered[CHANNEL_RECEIVE], memory_order_relaxed))
+    struct telex_link *link = channel->link;
+    if (!link->quick)
         return false;
-    int r = take_quickly(channel, ret_message);
-    if (r != NOT_NOW || deadline == TELEX_NOW)
-        return r == TAKEN;
-    return comes_soon(channel) && take_quickly(channel, ret_message) == TAKEN;
+    enum telex_taken taken = link->ops->take_quickly(link, ret_message);
+    if (__builtin_expect(taken == TELEX_TAKEN_NOW, 1))
+        return true;
+    return taken == TELEX_TAKEN_LATER && deadline != TELEX_NOW && comes_soon(channel) && link->ops->take_quickly(link, ret_message) == TELEX_TAKEN_NOW;
 }
 
-int telex_receive(telex_channel *channel, telex_message *ret_message, telex_time deadline)
+static __attribute__((noinline)) int receive_slowly(telex_channel *channel, telex_message *ret_message, telex_time deadline)
 {
-    if (receive_quickly(channel, ret_message, deadline))
-        return 0;
     int r = telex_channel_enter(channel, CHANNEL_RECEIVE);
     if (r < 0)
         return r;
     r = receive_one(channel, ret_message, deadline);
     return telex_channel_leave(channel, CHANNEL_RECEIVE, r);
+}
+
+int telex_receive(telex_channel *channel, telex_message *ret_message, telex_time deadline)
+{
+    return receive_quickly(channel, ret_message, deadline) ? 0 : receive_slowly(channel, ret_message, deadline);
 }
 
 int telex_receive_many(telex_channel *channel, telex_message *ret_messages, unsigned count, telex_time deadline)

@@ -263,23 +263,8 @@ int telex_channel_put_sync(telex_channel *channel, telex_message *message, struc
 
 /* ---- the calls ---- */
 
-/* As receive_quickly(): the common case by itself, of a message that needs no check but its length. */
-static inline bool send_quickly(telex_channel *channel, telex_message *message, unsigned flags)
+static __attribute__((noinline)) int send_slowly(telex_channel *channel, telex_message *message, unsigned flags, telex_time deadline)
 {
-    struct telex_link *link = channel->link;
-    const struct telex_memory *memory = message->memory;
-    if (!link->quick || atomic_load_explicit(&channel->entered[CHANNEL_SEND], memory_order_relaxed) || message->kind != TELEX_BINARY || message->descriptor_count != 0 || message->lane >= TELEX_WIRE_LANES ||
-        (flags & ~(unsigned)TELEX_MORE) != 0 || message->data == NULL || (memory != NULL && memory->loan) || !telex_lock_quickly(&link->out))
-        return false;
-    bool put = !telex_channel_is_watched(channel) && link->ops->put_quickly(link, message, flags);
-    telex_unlock(&link->out);
-    return put;
-}
-
-int telex_send(telex_channel *channel, telex_message *message, unsigned flags, telex_time deadline)
-{
-    if (send_quickly(channel, message, flags))
-        return 0;
     int r = telex_channel_enter(channel, CHANNEL_SEND);
     if (r < 0)
         return r;
@@ -292,6 +277,18 @@ int telex_send(telex_channel *channel, telex_message *message, unsigned flags, t
             r = telex_channel_ended(channel, r);
     }
     return telex_channel_leave(channel, CHANNEL_SEND, r);
+}
+
+/* As receive_quickly() in receive.c. */
+static inline bool send_quickly(telex_channel *channel, telex_message *message, unsigned flags)
+{
+    struct telex_link *link = channel->link;
+    return link->quick && link->ops->put_quickly(link, message, flags);
+}
+
+int telex_send(telex_channel *channel, telex_message *message, unsigned flags, telex_time deadline)
+{
+    return send_quickly(channel, message, flags) ? 0 : send_slowly(channel, message, flags, deadline);
 }
 
 int telex_send_many(telex_channel *channel, telex_message *messages, unsigned count, telex_time deadline)

@@ -61,6 +61,12 @@ enum telex_arm { /* which directions a sleeper waits for */
     TELEX_ARM_PROGRESS = 4, /* a sender waits: for room, or for what it sent to be taken; media of which that shows anyhow need not be told */
 };
 
+enum telex_taken { /* of take_quickly */
+    TELEX_TAKEN_NOW,   /* *ret_message is set */
+    TELEX_TAKEN_LATER, /* nothing is there that it may take: something may come */
+    TELEX_TAKEN_SLOWLY, /* only the long way can tell */
+};
+
 struct telex_link_ops {
     /* [in out] Exchanges greetings: 0 when the peer's has been read and agreed with, -EAGAIN, or the error of dial. */
     int (*greet)(struct telex_link *link);
@@ -73,8 +79,8 @@ struct telex_link_ops {
      */
     int (*put)(struct telex_link *link, telex_message *message, const struct telex_put *how);
     /*
-     * [out] The common case of `put` by itself, in as few instructions as can be: a binary message without descriptors or memory of the medium, flags at most
-     * TELEX_MORE. false: nothing was done, and `put` decides. NULL: always that.
+     * No lock is held. The common case of an asynchronous send by itself, in as few instructions as can be: a binary message without descriptors, from a thread that
+     * owns `out` (os/lock.h), while nothing else is under way. false: nothing was done, and the long way decides, also about errors. NULL: always that.
      */
     bool (*put_quickly)(struct telex_link *link, telex_message *message, unsigned flags);
     /* [out] Copies what is still borrowed. 0 or -ENOMEM (the link has ended then). */
@@ -100,11 +106,8 @@ struct telex_link_ops {
 
     /* [in] What has arrived next; -EAGAIN, -EPIPE, -ECONNRESET, -EPROTO as of receive. Control that arrives is acted on here, and `news` raised. */
     int (*next)(struct telex_link *link, struct telex_arrival *ret_arrival);
-    /*
-     * [in] The common case of `next` and `take` by itself: a plain message goes into the memory that *ret_message has already. false: nothing was done. NULL:
-     * always that.
-     */
-    bool (*take_quickly)(struct telex_link *link, telex_message *ret_message);
+    /* The same of a receive: a plain message goes into the memory that *ret_message has already. */
+    enum telex_taken (*take_quickly)(struct telex_link *link, telex_message *ret_message);
     /* [in] The program takes the message: it counts as taken and its credit returns; a synchronous one is told at once. */
     void (*take)(struct telex_link *link, const telex_message *message, uint64_t cost);
     /* [in] Before a synchronous message is handed to the program: whether it may be; false: it was withdrawn, and is dropped. NULL: it always may. */
@@ -150,6 +153,9 @@ struct telex_link {
     atomic_bool held;              /* written under [out]: something waits for what follows it (TELEX_MORE), or for a wait */
     uint64_t waiting;              /* [in] set before `take`: the oldest message of that lane that arrived and still waits to be taken; 0: none */
     bool quick;                    /* (constant) put_quickly and take_quickly are worth a try */
+    atomic_bool entered[2];        /* by the channel: a thread is in a call that sends, receives, and did not take the short way. Relaxed: see put_quickly */
+    atomic_bool watched;           /* by the channel, under [in] and [out]: readiness must be settled after each call. Relaxed, likewise */
+    uint64_t quick_received, quick_received_bytes; /* [in] by take_quickly; `count` does not count them */
     bool announces;                /* (constant) a sleeper is only woken for what was armed: TELEX_ARM_PROGRESS counts */
     bool thirsty;                  /* [out] credit is running low: reading would help */
     unsigned news;                 /* [in] raised when something arrived that a sender may wait for */

@@ -37,32 +37,61 @@ void telex_shm_fold_sent(struct shm_link *shm)
     shm->folded_tail = shm->writer.tail;
 }
 
+/* What the message says of itself: binary, without descriptors, on a lane for messages, with bytes of its own. */
+static inline bool is_plain(const telex_message *message, unsigned flags)
+{
+    const struct telex_memory *memory = message->memory;
+    return message->kind == TELEX_BINARY && message->descriptor_count == 0 && message->lane != SHM_CONTROL_LANE && (flags & ~(unsigned)TELEX_MORE) == 0 &&
+           message->data != NULL && (memory == NULL || !memory->loan);
+}
+
+static inline bool is_undisturbed(const struct telex_link *link, int direction)
+{
+    return !atomic_load_explicit(&link->entered[direction], memory_order_relaxed) && !atomic_load_explicit(&link->watched, memory_order_relaxed);
+}
+
+/* The first record of a batch is held, the others are complete behind it: ring.h, (3). */
+static inline void put_held(struct shm_link *shm, uint64_t record, uint64_t what, uint64_t number)
+{
+    struct shm_writer *writer = &shm->writer;
+    if (writer->held != NULL) {
+        shm_ring_put_one(writer, record, what, number);
+        writer->held_count++;
+        return;
+    }
+    shm_ring_put(writer, record, what, number, true);
+    atomic_store_explicit(&shm->link.held, true, memory_order_relaxed); /* a hint: see telex_link_waits */
+}
+
 bool telex_shm_put_quickly(struct telex_link *link, telex_message *message, unsigned flags)
 {
     struct shm_link *shm = shm_of(link);
     struct shm_writer *writer = &shm->writer;
-    size_t length = message->length;
-    uint64_t record = shm_record_size(length);
-    if (writer->tail + record > shm->quick_until || length > shm->quick_put_most)
+    if (!is_plain(message, flags) || !is_undisturbed(link, 0) || !telex_lock_quickly(&link->out))
         return false;
-    copy_in(shm_ring_body(writer), message->data, length);
-    uint64_t number = ++shm->number;
-    message->number = number;
-    shm->admitted_bytes += length;
-    shm->fates[number % SHM_OUTCOMES] = SHM_FATE(number - shm->order_lag, TELEX_OFFERED);
-    bool hold = (flags & TELEX_MORE) != 0;
-    if (__builtin_expect(hold || writer->held != NULL, 0)) {
-        hold = hold && writer->held_count < SHM_HELD_MOST;
-        shm_ring_put(writer, record, SHM_WHAT(length, message->type, message->lane, 0), number, hold);
-        if (atomic_load_explicit(&link->held, memory_order_relaxed) != hold)
-            atomic_store_explicit(&link->held, hold, memory_order_relaxed); /* a hint: see telex_link_waits */
-        if (hold)
-            return true;
-    } else {
-        shm_ring_put(writer, record, SHM_WHAT(length, message->type, message->lane, 0), number, false);
+    size_t length = message->length;
+    uint64_t record = shm_record_size(length), what = SHM_WHAT(length, message->type, message->lane, 0);
+    bool fits = writer->tail + record <= shm->quick_until && length <= shm->quick_put_most;
+    if (__builtin_expect(fits, 1)) {
+        copy_in(shm_ring_body(writer), message->data, length);
+        uint64_t number = ++shm->number;
+        message->number = number;
+        shm->admitted_bytes += length;
+        shm->fates[number % SHM_OUTCOMES] = SHM_FATE(number - shm->order_lag, TELEX_OFFERED);
+        if ((flags & TELEX_MORE) && writer->held_count < SHM_HELD_MOST) {
+            put_held(shm, record, what, number);
+        } else {
+            shm_ring_put_one(writer, record, what, number);
+            if (writer->held != NULL) {
+                shm_ring_commit(writer);
+                writer->held_count = 0;
+                atomic_store_explicit(&link->held, false, memory_order_relaxed);
+            }
+            shm_bell_message(shm->area);
+        }
     }
-    shm_bell_message(shm->area);
-    return true;
+    telex_unlock(&link->out);
+    return fits;
 }
 
 void telex_shm_settle_quick(struct shm_link *shm)
@@ -73,19 +102,17 @@ void telex_shm_settle_quick(struct shm_link *shm)
     shm->quick_most = !alone ? 0 : most < shm->body_most ? most : shm->body_most;
 }
 
-bool telex_shm_take_quickly(struct telex_link *link, telex_message *ret_message)
+/* What is no plain message, or comes out of order, goes the long way. */
+static inline bool take(struct shm_link *shm, telex_message *ret_message, uint64_t what)
 {
     enum { ROOM_LEAST = 64, AHEAD = 8 * SHM_LINE };
-    struct shm_link *shm = shm_of(link);
     struct shm_reader *reader = &shm->reader;
     uint64_t at = atomic_load_explicit(&reader->at, memory_order_relaxed);
-    const struct shm_record *record = (const struct shm_record *)(reader->bytes + (at & reader->mask));
-    uint64_t what = atomic_load_explicit(&record->what, memory_order_acquire); /* as shm_ring_look() */
+    const struct shm_record *record = shm_ring_next(reader);
     uint64_t size = (uint32_t)what, number = shm_read_once((const uint8_t *)&record->number);
     unsigned lane = (uint8_t)(what >> 48);
     struct telex_memory *memory = ret_message->memory;
-    /* What is no plain message, or comes out of order, goes the long way. */
-    if (what >> 56 != SHM_PRESENT || size > shm->quick_most || number <= shm->lane_numbers[lane] || link->in_end != 0 ||
+    if (what >> 56 != SHM_PRESENT || size > shm->quick_most || number <= shm->lane_numbers[lane] ||
         !telex_memory_reusable(memory, size < ROOM_LEAST ? ROOM_LEAST : size))
         return false;
     copy_out(memory->bytes, (const uint8_t *)(record + 1), size);
@@ -95,6 +122,8 @@ bool telex_shm_take_quickly(struct telex_link *link, telex_message *ret_message)
     shm->lane_numbers[lane] = number;
     shm->quick_messages++;
     shm->quick_cost += cost;
+    shm->link.quick_received++;
+    shm->link.quick_received_bytes += size;
     shm->empties = 0;
     unsigned run = atomic_load_explicit(&shm->run, memory_order_relaxed) + 1;
     atomic_store_explicit(&shm->run, run, memory_order_relaxed);
@@ -110,7 +139,22 @@ bool telex_shm_take_quickly(struct telex_link *link, telex_message *ret_message)
         .memory = memory,
     };
     atomic_store_explicit(&shm->taken_messages, atomic_load_explicit(&shm->taken_messages, memory_order_relaxed) + 1, memory_order_relaxed);
-    if (at + cost - shm->told_progress.head >= reader->size / 4)
+    if (__builtin_expect(at + cost - shm->told_progress.head >= reader->size / 4, 0))
         telex_shm_tell_progress(shm);
     return true;
+}
+
+enum telex_taken telex_shm_take_quickly(struct telex_link *link, telex_message *ret_message)
+{
+    struct shm_link *shm = shm_of(link);
+    if (!is_undisturbed(link, 1) || telex_link_waits(link) || !telex_lock_quickly(&link->in))
+        return TELEX_TAKEN_SLOWLY;
+    enum telex_taken taken = TELEX_TAKEN_SLOWLY;
+    uint64_t what = shm_ring_look(&shm->reader);
+    if (what == 0)
+        taken = shm->quick_most > 0 ? TELEX_TAKEN_LATER : TELEX_TAKEN_SLOWLY;
+    else if (link->in_end == 0 && take(shm, ret_message, what))
+        taken = TELEX_TAKEN_NOW;
+    telex_unlock(&link->in);
+    return taken;
 }

@@ -78,7 +78,18 @@ static inline bool shm_ring_commit(struct shm_writer *writer)
     return true;
 }
 
-/* The body is written: makes it a record of `record` bytes. `hold`: more follows, and is completed together with it by the next one or shm_ring_commit(). */
+/* The body is written: makes it a record of `record` bytes, while nothing is held. */
+static inline void shm_ring_put_one(struct shm_writer *writer, uint64_t record, uint64_t what, uint64_t number)
+{
+    struct shm_record *at = shm_ring_place(writer, writer->tail);
+    writer->tail += record;
+    /* Relaxed: the release store that completes this record orders it. */
+    atomic_store_explicit(&shm_ring_place(writer, writer->tail)->what, 0, memory_order_relaxed);
+    at->number = number;
+    atomic_store_explicit(&at->what, what, memory_order_release); /* (1); pairs with shm_ring_look() */
+}
+
+/* The same, as part of a batch. `hold`: more follows, and is completed together with it by the next one or shm_ring_commit(). */
 static inline void shm_ring_put(struct shm_writer *writer, uint64_t record, uint64_t what, uint64_t number, bool hold)
 {
     struct shm_record *at = shm_ring_place(writer, writer->tail);

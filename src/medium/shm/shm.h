@@ -242,8 +242,8 @@ void telex_shm_waiting_free(struct shm_link *shm);
 
 /* quick.c */
 void telex_shm_fold_sent(struct shm_link *shm); /* [out] counts what was put quickly where all else is counted */
-bool telex_shm_put_quickly(struct telex_link *link, telex_message *message, unsigned flags); /* [out] */
-bool telex_shm_take_quickly(struct telex_link *link, telex_message *ret_message); /* [in] */
+bool telex_shm_put_quickly(struct telex_link *link, telex_message *message, unsigned flags);
+enum telex_taken telex_shm_take_quickly(struct telex_link *link, telex_message *ret_message);
 void telex_shm_settle_quick(struct shm_link *shm); /* [in] whether messages may be taken quickly from now on */
 
 /* link.c */
