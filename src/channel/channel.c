@@ -234,7 +234,7 @@ int telex_counters_of(telex_channel *channel, telex_counters *ret_counters)
     telex_lock(&link->out);
     link->ops->count(link, &counters);
     counters.dropped += channel->dropped;
-    counters.received = channel->received + link->quick_received;
+    counters.received += channel->received;
     counters.received_bytes = channel->received_bytes + link->quick_received_bytes;
     counters.late = channel->late;
     telex_unlock(&link->out);

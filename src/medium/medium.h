@@ -101,7 +101,7 @@ struct telex_link_ops {
     int (*finished)(struct telex_link *link);
     /* [out] 0 when all has left this host's buffers (flush), -EAGAIN, or the error. */
     int (*delivered)(struct telex_link *link);
-    /* [out] sent, taken, withdrawn, dropped, queued and bytes of these. */
+    /* [out] sent, taken, withdrawn, dropped, queued and bytes of these; received: only what take_quickly took. */
     void (*count)(struct telex_link *link, telex_counters *counters);
 
     /* [in] What has arrived next; -EAGAIN, -EPIPE, -ECONNRESET, -EPROTO as of receive. Control that arrives is acted on here, and `news` raised. */
@@ -155,7 +155,7 @@ struct telex_link {
     bool quick;                    /* (constant) put_quickly and take_quickly are worth a try */
     atomic_bool entered[2];        /* by the channel: a thread is in a call that sends, receives, and did not take the short way. Relaxed: see put_quickly */
     atomic_bool watched;           /* by the channel, under [in] and [out]: readiness must be settled after each call. Relaxed, likewise */
-    uint64_t quick_received, quick_received_bytes; /* [in] by take_quickly; `count` does not count them */
+    uint64_t quick_received_bytes; /* [in] by take_quickly; `count` tells how many messages they were */
     bool announces;                /* (constant) a sleeper is only woken for what was armed: TELEX_ARM_PROGRESS counts */
     bool thirsty;                  /* [out] credit is running low: reading would help */
     unsigned news;                 /* [in] raised when something arrived that a sender may wait for */

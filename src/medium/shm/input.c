@@ -541,7 +541,6 @@ static int next(struct telex_link *link, struct telex_arrival *ret_arrival)
                 return r;
             continue;
         }
-        shm->empties = 0;
         if (shm->announced_in)
             telex_shm_awake(shm);
         telex_shm_tell_if_due(shm);

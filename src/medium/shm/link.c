@@ -19,10 +19,10 @@
 
 enum {
     LOOKS_IN_A_SPIN = 256,
-    RUN = 8,
+    RUN = 8 * SHM_LINE,    /* bytes */
     SLEEPS = 3,            /* in a row, before the other is asked for full barriers */
     MESSAGES_A_SLEEP = 64, /* more without a sleep between them, and sleeps are no longer in a row */
-    PAUSES_AFTER_A_RUN = 32,
+    PAUSES_AFTER_A_RUN = 128,
 };
 
 /* ---- sleeping ---- */
@@ -122,9 +122,8 @@ static void relax(unsigned pauses)
  */
 static void look_away(struct shm_link *shm)
 {
-    unsigned run = atomic_load_explicit(&shm->run, memory_order_relaxed);
-    atomic_store_explicit(&shm->last_run, run, memory_order_relaxed);
-    atomic_store_explicit(&shm->run, 0, memory_order_relaxed);
+    uint64_t at = atomic_load_explicit(&shm->reader.at, memory_order_relaxed), run = at - atomic_load_explicit(&shm->looked_at, memory_order_relaxed);
+    atomic_store_explicit(&shm->looked_at, at, memory_order_relaxed);
     if (run >= RUN)
         relax(PAUSES_AFTER_A_RUN);
 }
@@ -238,6 +237,7 @@ static void count(struct telex_link *link, telex_counters *counters)
     counters->sent = admitted(shm);
     counters->sent_bytes = shm->admitted_bytes;
     counters->taken = known(shm);
+    counters->received = atomic_load_explicit(&shm->taken_messages, memory_order_relaxed) - atomic_load_explicit(&shm->slowly_taken, memory_order_relaxed);
     counters->withdrawn = shm->withdrawn;
     counters->dropped = shm->dropped;
     counters->queued = shm->queued_messages;

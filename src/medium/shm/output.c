@@ -421,8 +421,7 @@ static int put_parcel(struct shm_link *shm, telex_message *message, const struct
 static void settle_quick(struct shm_link *shm)
 {
     shm->quick_until = 0;
-    shm->folded_number = shm->number;
-    shm->folded_tail = shm->writer.tail;
+    shm->folded_tail = shm->writer.tail; /* what was written the long way is counted */
     shm->order_lag = shm->number - shm->completed;
     if (shm->queue != UINT64_MAX || shm->link.fixed != UINT64_MAX || shm->link.out_end != 0 || shm->queued_messages > 0 || shm->owed_count > 0)
         return;
@@ -438,7 +437,9 @@ int telex_shm_put(struct telex_link *link, telex_message *message, const struct 
     struct shm_link *shm = shm_of(link);
     if (link->out_end != 0)
         return link->out_end;
-    if (shm->writer.tail >= shm->quick_until && is_alone(shm)) {
+    bool due = shm->writer.tail - shm->alive_at >= SHM_QUICK_MOST;
+    shm->alive_at = due ? shm->writer.tail : shm->alive_at;
+    if (due && is_alone(shm)) {
         atomic_store_explicit(&shm->alone, true, memory_order_relaxed);
         return telex_say(-ECONNRESET, "the peer has closed or died");
     }
@@ -477,6 +478,7 @@ int telex_shm_outcome(struct telex_link *link, uint64_t number)
     struct shm_link *shm = shm_of(link);
     if (number == 0 || number > shm->number || number + SHM_OUTCOMES <= shm->number)
         return -ENOENT;
+    telex_shm_fold_sent(shm);
     uint64_t fate = shm->fates[number % SHM_OUTCOMES];
     if ((fate & 3) != TELEX_OFFERED)
         return (int)(fate & 3);

@@ -30,6 +30,9 @@ static inline void copy_out(uint8_t *to, const uint8_t *from, uint64_t size)
 void telex_shm_fold_sent(struct shm_link *shm)
 {
     uint64_t messages = shm->number - shm->folded_number;
+    uint64_t from = messages < SHM_OUTCOMES ? shm->folded_number : shm->number - SHM_OUTCOMES;
+    for (uint64_t number = from + 1; number <= shm->number; number++)
+        shm->fates[number % SHM_OUTCOMES] = SHM_FATE(number - shm->order_lag, TELEX_OFFERED);
     shm->sent_cost += messages > 0 ? shm->writer.tail - shm->folded_tail : 0;
     shm->sent_costly += messages;
     shm->completed += messages;
@@ -77,7 +80,6 @@ bool telex_shm_put_quickly(struct telex_link *link, telex_message *message, unsi
         uint64_t number = ++shm->number;
         message->number = number;
         shm->admitted_bytes += length;
-        shm->fates[number % SHM_OUTCOMES] = SHM_FATE(number - shm->order_lag, TELEX_OFFERED);
         if ((flags & TELEX_MORE) && writer->held_count < SHM_HELD_MOST) {
             put_held(shm, record, what, number);
         } else {
@@ -96,6 +98,7 @@ bool telex_shm_put_quickly(struct telex_link *link, telex_message *message, unsi
 
 void telex_shm_settle_quick(struct shm_link *shm)
 {
+    telex_shm_fold(shm);
     bool alone = shm->trusted && shm->link.fixed == UINT64_MAX && shm->queue == UINT64_MAX && shm->last == 0 && telex_list_first(&shm->waiting) == NULL &&
                  shm->assemblies == NULL && !shm->announced_in && !shm->goodbye && shm->arrived_cost - shm->granted + 2 * SHM_INLINE_MOST <= shm->link.window;
     uint64_t most = shm->ours.max < SHM_INLINE_MOST ? shm->ours.max : SHM_INLINE_MOST;
@@ -105,7 +108,7 @@ void telex_shm_settle_quick(struct shm_link *shm)
 /* What is no plain message, or comes out of order, goes the long way. */
 static inline bool take(struct shm_link *shm, telex_message *ret_message, uint64_t what)
 {
-    enum { ROOM_LEAST = 64, AHEAD = 8 * SHM_LINE };
+    enum { ROOM_LEAST = 64 };
     struct shm_reader *reader = &shm->reader;
     uint64_t at = atomic_load_explicit(&reader->at, memory_order_relaxed);
     const struct shm_record *record = shm_ring_next(reader);
@@ -116,19 +119,11 @@ static inline bool take(struct shm_link *shm, telex_message *ret_message, uint64
         !telex_memory_reusable(memory, size < ROOM_LEAST ? ROOM_LEAST : size))
         return false;
     copy_out(memory->bytes, (const uint8_t *)(record + 1), size);
-    uint64_t cost = shm_record_size(size);
-    atomic_store_explicit(&reader->at, at + cost, memory_order_relaxed);
-    reader->done = at + cost; /* the bytes are copied */
+    uint64_t next = at + shm_record_size(size);
+    atomic_store_explicit(&reader->at, next, memory_order_relaxed);
     shm->lane_numbers[lane] = number;
-    shm->quick_messages++;
-    shm->quick_cost += cost;
-    shm->link.quick_received++;
     shm->link.quick_received_bytes += size;
-    shm->empties = 0;
-    unsigned run = atomic_load_explicit(&shm->run, memory_order_relaxed) + 1;
-    atomic_store_explicit(&shm->run, run, memory_order_relaxed);
-    if (run < atomic_load_explicit(&shm->last_run, memory_order_relaxed) / 2) /* the other is surely far ahead: its lines come while we read these */
-        __builtin_prefetch(reader->bytes + ((at + AHEAD) & reader->mask));
+    atomic_store_explicit(&shm->taken_messages, atomic_load_explicit(&shm->taken_messages, memory_order_relaxed) + 1, memory_order_relaxed);
     *ret_message = (telex_message){
         .data = memory->bytes,
         .length = size,
@@ -138,8 +133,7 @@ static inline bool take(struct shm_link *shm, telex_message *ret_message, uint64
         .lane = (uint8_t)lane,
         .memory = memory,
     };
-    atomic_store_explicit(&shm->taken_messages, atomic_load_explicit(&shm->taken_messages, memory_order_relaxed) + 1, memory_order_relaxed);
-    if (__builtin_expect(at + cost - shm->told_progress.head >= reader->size / 4, 0))
+    if (__builtin_expect(next - shm->told_progress.head >= reader->size / 4, 0))
         telex_shm_tell_progress(shm);
     return true;
 }

@@ -26,7 +26,7 @@ enum {
     SHM_OWED = 4096,            /* control frames that may wait for room */
     SHM_RECORDS = 64,           /* control records and pieces in one `next`, so that a flood of them cannot hold the caller */
     SHM_HELD_DESCRIPTORS = 128, /* received descriptors that may wait for their message */
-    SHM_QUICK_MOST = 32768,     /* bytes between two looks whether the peer is still there, by who only sends */
+    SHM_QUICK_MOST = 24576,     /* bytes between two looks whether the peer is still there, by who only sends */
     SHM_HELLO_MOST = TELEX_GREETING_MAX + 64 + TELEX_WIRE_SENTENCE,
 };
 
@@ -109,6 +109,7 @@ struct shm_link {
     uint64_t sent_cost, sent_costly; /* of what costs credit */
     uint64_t completed;     /* messages whose last record was written */
     uint64_t withdrawn, dropped;
+    uint64_t alive_at;      /* where `tail` was at the last look whether the peer lives */
     struct shm_seen seen;
     uint64_t inline_most;
     uint64_t undecided;     /* the synchronous message that waits for its decision; 0: none */
@@ -132,7 +133,7 @@ struct shm_link {
     /* ---- [in]; likewise ---- */
     _Alignas(SHM_LINE) struct shm_reader reader;
     uint64_t quick_most;    /* longest message that is taken quickly; 0: none, for something else is under way */
-    uint64_t quick_cost, quick_messages; /* what was, and is not counted elsewhere yet */
+    uint64_t quick_from;    /* what lies between here and reader.at was taken quickly, and is not counted elsewhere yet: see telex_shm_fold() */
     struct shm_seen told_progress; /* what `progress` says */
     struct shm_seen taken;  /* what it will say next, but for what was taken quickly; head is reader.done */
     uint64_t granted;       /* cost that the other may count as taken: `taken.cost` and what is being assembled */
@@ -154,7 +155,7 @@ struct shm_link {
     int ended_error;
     uint64_t lap;           /* where the reader was when it last looked whether the peer is there */
     unsigned empties;       /* looks in vain in a row */
-    atomic_uint run, last_run; /* messages taken quickly since the last look in vain, and before it; relaxed: hints, by the receiving thread */
+    _Atomic uint64_t looked_at; /* where the last look in vain was; relaxed: a hint, by the receiving thread */
     struct shm_assembly *assemblies;
     uint64_t assembling_total[2], assembling_cost;
     unsigned held_count;
@@ -162,6 +163,7 @@ struct shm_link {
     uint64_t lane_numbers[SHM_CONTROL_LANE + 1]; /* the highest number that came on each lane; of the last, which has no messages: UINT64_MAX */
     uint8_t control[TELEX_WIRE_CONTROL]; /* a control frame, out of the peer's reach */
 
+    _Atomic uint64_t slowly_taken;   /* of these, what did not go the short way; relaxed, likewise */
     _Atomic uint64_t taken_messages; /* as `taken.messages`, for the goodbye; relaxed: whoever says it comes after the receives that it counts */
     atomic_bool alone;      /* the sending side saw the end of the socket: the receiving one shall read it, and what came before it. Relaxed: as `lied` */
     atomic_bool lied;       /* the peer's words made no sense: set by the sending side, acted on by the receiving one */

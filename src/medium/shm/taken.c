@@ -4,20 +4,24 @@
 
 #include "medium/shm/shm.h"
 
-/* Counts what was taken quickly where all else is counted. Nothing else was under way meanwhile. */
+/* Counts what was taken quickly where all else is counted: so many messages, the bytes of the ring that they lay in. Nothing else was under way meanwhile. */
 void telex_shm_fold(struct shm_link *shm)
 {
-    if (shm->quick_messages == 0)
+    /* Relaxed, both: written in this direction only. */
+    uint64_t messages = atomic_load_explicit(&shm->taken_messages, memory_order_relaxed) - shm->taken.messages;
+    uint64_t at = atomic_load_explicit(&shm->reader.at, memory_order_relaxed), cost = at - shm->quick_from;
+    shm->quick_from = at;
+    if (messages == 0)
         return;
-    shm->arrived += shm->quick_messages;
-    shm->arrived_cost += shm->quick_cost;
-    shm->taken.messages += shm->quick_messages;
-    shm->taken.costly += shm->quick_messages;
-    shm->taken.cost += shm->quick_cost;
+    shm->reader.done = at; /* their bytes are copied */
+    shm->arrived += messages;
+    shm->arrived_cost += cost;
+    shm->taken.messages += messages;
+    shm->taken.costly += messages;
+    shm->taken.cost += cost;
     shm->taken.prefix = shm->arrived;
     if (shm->taken.cost > shm->granted)
         shm->granted = shm->taken.cost;
-    shm->quick_messages = shm->quick_cost = 0;
 }
 
 void telex_shm_tell_progress(struct shm_link *shm)
@@ -127,6 +131,7 @@ void telex_shm_take(struct telex_link *link, const telex_message *message, uint6
     struct shm_link *shm = shm_of(link);
     telex_shm_fold(shm);
     atomic_store_explicit(&shm->taken_messages, ++shm->taken.messages, memory_order_relaxed);
+    atomic_store_explicit(&shm->slowly_taken, atomic_load_explicit(&shm->slowly_taken, memory_order_relaxed) + 1, memory_order_relaxed);
     telex_shm_settle(shm, message, cost);
     telex_shm_tell_if_due(shm);
     telex_shm_settle_quick(shm);
