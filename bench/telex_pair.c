@@ -35,7 +35,7 @@ static void enlarge(char address[BENCH_ADDRESS], const char *medium, size_t size
 {
     size_t length = strlen(address);
     if (strcmp(medium, "shm") == 0 && size > LONG && !strstr(address, "arena="))
-        snprintf(address + length, BENCH_ADDRESS - length, "%sarena=4MiB", strchr(address, '?') ? "&" : "?");
+        snprintf(address + length, BENCH_ADDRESS - length, "%sarena=4MiB&window=16MiB", strchr(address, '?') ? "&" : "?");
 }
 
 static void *pair_listen(const struct bench_contender *contender, const char *medium, size_t size,

@@ -90,8 +90,25 @@ static int heap_loan(size_t length, telex_message *ret_loan)
     return 0;
 }
 
+/* The common case by itself, as telex_send() has it: this thread owns the link's lock, and there is memory. */
+static bool loan_quickly(telex_channel *channel, size_t length, telex_message *ret_loan)
+{
+    struct telex_link *link = channel->link;
+    if (!link->quick || length > link->max || atomic_load_explicit(&link->entered[CHANNEL_SEND], memory_order_relaxed) ||
+        !telex_lock_quickly(&link->out))
+        return false;
+    int r = link->ops->loan(link, length, ret_loan);
+    telex_unlock(&link->out);
+    return r == 0;
+}
+
 int telex_loan(telex_channel *channel, size_t length, telex_message *ret_message, telex_time deadline)
 {
+    telex_message loan;
+    if (loan_quickly(channel, length, &loan)) {
+        telex_channel_set_message(ret_message, &loan);
+        return 0;
+    }
     int r = telex_channel_enter(channel, CHANNEL_SEND);
     if (r < 0)
         return r;

@@ -11,11 +11,11 @@ void telex_shm_arena_init(struct shm_arena *arena, const struct shm_memory *memo
     arena->granule = memory->granule;
 }
 
-/* The first used granule in [from, to), or `to`. */
-static unsigned first_used(const struct shm_arena *arena, unsigned from, unsigned to)
+/* The first granule in [from, to) that is used, or (`used` false) free; else `to`. */
+static unsigned first(const struct shm_arena *arena, unsigned from, unsigned to, bool used)
 {
     while (from < to) {
-        uint64_t word = arena->used[from / BITS] >> from % BITS;
+        uint64_t word = (used ? arena->used[from / BITS] : ~arena->used[from / BITS]) >> from % BITS;
         if (word != 0) {
             from += (unsigned)__builtin_ctzll(word);
             return from < to ? from : to;
@@ -43,10 +43,10 @@ static void mark(struct shm_arena *arena, unsigned slot, unsigned count, bool us
 static int find(const struct shm_arena *arena, unsigned from, unsigned to, unsigned count)
 {
     while (from + count <= to) {
-        unsigned used = first_used(arena, from, from + count);
+        unsigned used = first(arena, from, from + count, true);
         if (used == from + count)
             return (int)from;
-        from = used + 1;
+        from = first(arena, used + 1, to, false);
     }
     return -EAGAIN;
 }
