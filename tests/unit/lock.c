@@ -8,7 +8,12 @@
 
 #include "unit/testing.h"
 
-enum { THREADS_MOST = 4, ROUNDS = 5000, REPEATS = 3 /* a lock is owned by few threads in its life */, ENOUGH = 16 /* times in a row, after which a thread owns a lock */ };
+#if defined __SANITIZE_THREAD__ || defined __SANITIZE_ADDRESS__ /* each step takes ten times as long */
+enum { ROUNDS = 1500, REPEATS = 1 };
+#else
+enum { ROUNDS = 5000, REPEATS = 3 /* a lock is owned by few threads in its life */ };
+#endif
+enum { THREADS_MOST = 4, ENOUGH = 16 /* times in a row, after which a thread owns a lock */ };
 
 struct shared {
     struct telex_lock lock;
