@@ -53,7 +53,7 @@ struct bench_contender {
 };
 
 extern const struct bench_contender bench_raw_blocking, bench_raw_busy, bench_raw_each;
-extern const struct bench_contender bench_ring, bench_ring_batch, bench_futex, bench_copy;
+extern const struct bench_contender bench_ring, bench_ring_batch, bench_ring_rarely, bench_futex, bench_copy;
 extern const struct bench_contender bench_telex_block, bench_telex_adaptive, bench_telex_spin;
 extern const struct bench_contender bench_telex_more, bench_telex_loan, bench_telex_small;
 extern const struct bench_contender bench_telex_call_block, bench_telex_call_adaptive, bench_telex_call_spin;

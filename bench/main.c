@@ -137,11 +137,12 @@ static const int64_t DURATION = 250000000, QUICK_DURATION = 50000000;
 #define SHM_RATE(SIZE)                                                                                                 \
     {                                                                                                                  \
         .name = "rate-shm-" #SIZE, .shape = BENCH_ONE_WAY, .medium = "shm", .size = SIZE,                              \
-        .contenders = {&bench_ring, &bench_telex_adaptive, &bench_ring_batch, &bench_telex_more,                       \
+        .contenders = {&bench_ring, &bench_telex_adaptive, &bench_ring_batch, &bench_telex_more, &bench_ring_rarely,   \
                        &bench_ucx,  &bench_iceoryx,        &bench_zmq_pair},                                           \
         .ratios = {                                                                                                    \
             {&bench_telex_adaptive, &bench_ring, BENCH_MESSAGES, true, {0.60, 1.50}},                                  \
             {&bench_telex_more, &bench_ring_batch, BENCH_MESSAGES, true, {0.45}},                                      \
+            {&bench_telex_adaptive, &bench_ring_rarely, BENCH_MESSAGES, true, {0}},                                    \
             {&bench_telex_adaptive, &bench_ucx, BENCH_MESSAGES, true, {1.00}},                                         \
             {&bench_telex_adaptive, &bench_iceoryx, BENCH_MESSAGES, true, {1.00}},                                     \
             {&bench_telex_adaptive, &bench_zmq_pair, BENCH_MESSAGES, true, {1.00}},                                    \
