@@ -30,12 +30,13 @@ static telex_options options_of(const struct bench_contender *contender)
     return (telex_options){.size = sizeof(telex_options), .wait = (uint32_t)contender->variant};
 }
 
-/* What the memory of either side must be told for long messages: a few should fit. */
+/* As much shared memory as the bare ring has (ring.c), and for long messages room for a few. Both sides ask for it. */
 static void enlarge(char address[BENCH_ADDRESS], const char *medium, size_t size)
 {
     size_t length = strlen(address);
-    if (strcmp(medium, "shm") == 0 && size > LONG && !strstr(address, "arena="))
-        snprintf(address + length, BENCH_ADDRESS - length, "%sarena=4MiB&window=16MiB", strchr(address, '?') ? "&" : "?");
+    if (strcmp(medium, "shm") == 0 && !strstr(address, "ring="))
+        snprintf(address + length, BENCH_ADDRESS - length, "%sring=1MiB%s", strchr(address, '?') ? "&" : "?",
+                 size > LONG ? "&arena=4MiB&window=16MiB" : "");
 }
 
 static void *pair_listen(const struct bench_contender *contender, const char *medium, size_t size,
