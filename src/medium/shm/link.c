@@ -19,7 +19,7 @@
 
 enum {
     LOOKS_IN_A_SPIN = 256,
-    RUN = 8 * SHM_LINE,    /* bytes */
+    RUN = 8,               /* messages */
     SLEEPS = 3,            /* in a row, before the other is asked for full barriers */
     MESSAGES_A_SLEEP = 64, /* more without a sleep between them, and sleeps are no longer in a row */
     PAUSES_AFTER_A_RUN = 128,
@@ -122,8 +122,9 @@ static void relax(unsigned pauses)
  */
 static void look_away(struct shm_link *shm)
 {
-    uint64_t at = atomic_load_explicit(&shm->reader.at, memory_order_relaxed), run = at - atomic_load_explicit(&shm->looked_at, memory_order_relaxed);
-    atomic_store_explicit(&shm->looked_at, at, memory_order_relaxed);
+    uint64_t taken = atomic_load_explicit(&shm->taken_messages, memory_order_relaxed);
+    uint64_t run = taken - atomic_load_explicit(&shm->looked_after, memory_order_relaxed);
+    atomic_store_explicit(&shm->looked_after, taken, memory_order_relaxed);
     if (run >= RUN)
         relax(PAUSES_AFTER_A_RUN);
 }
