@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* Facts about this process and machine, as the kernel tells them. */
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
 #include <unistd.h>
@@ -46,6 +48,21 @@ unsigned telex_cores(int64_t other)
             break;
     }
     return 1;
+}
+
+uint64_t telex_memory_available(void)
+{
+    char text[512]; /* it is the third line */
+    int fd = open("/proc/meminfo", O_RDONLY | O_CLOEXEC);
+    ssize_t length = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    if (fd >= 0)
+        close(fd);
+    if (length <= 0)
+        return UINT64_MAX;
+    text[length] = '\0';
+    const char *line = strstr(text, "MemAvailable:");
+    unsigned long long kib;
+    return line != NULL && sscanf(line, "MemAvailable: %llu kB", &kib) == 1 ? (uint64_t)kib * 1024 : UINT64_MAX;
 }
 
 int telex_random(void *bytes, size_t length)

@@ -8,6 +8,7 @@
 
 /* How many cores this thread and process `other` (-1: nobody) may run on between them; at least 1. */
 unsigned telex_cores(int64_t other);
+uint64_t telex_memory_available(void);          /* bytes that could be had now without taking them from anybody; UINT64_MAX: the kernel does not say */
 int telex_random(void *bytes, size_t length);   /* 0 or -errno (getrandom) */
 const unsigned char *telex_life(void);          /* 16 random bytes, one value for each life of a process (anew after fork) */
 const char *telex_program(void);                /* the executable's short name; static memory */

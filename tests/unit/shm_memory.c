@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The memories that two processes share: how they are made, and what their sealing refuses to whoever gets them. */
 #include "medium/shm/memory.h"
+#include "os/process.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -233,6 +234,10 @@ static void too_big(void **state)
     assert_refused(make_under(RLIMIT_AS, mapped_bytes() + 16 * MIB, 32 * MIB), -ENOMEM);
     assert_refused(make_under(RLIMIT_NOFILE, 0, RING), -EMFILE);
     assert_true(telex_shm_memory_make(UINT64_C(1) << 63, 0, false, &memory, &fd) < 0); /* no file has so many bytes */
+    uint64_t there = telex_memory_available();
+    assert_true(there > MIB && there < UINT64_MAX);
+    assert_int_equal(telex_shm_memory_make(RING, telex_shm_arena_size(2 * there), false, &memory, &fd), -ENOMEM); /* and nobody is killed for it */
+    assert_non_null(strstr(telex_said(), "not so much left"));
 
     /* Nothing is left of those that failed: the runner looks at descriptors. */
     assert_good(telex_shm_memory_make(RING, ARENA, false, &memory, &fd));

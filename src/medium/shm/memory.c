@@ -11,6 +11,7 @@
 
 #include "base/reason.h"
 #include "os/fork.h"
+#include "os/process.h"
 
 #ifndef F_SEAL_FUTURE_WRITE
 #define F_SEAL_FUTURE_WRITE 0x0010
@@ -115,9 +116,20 @@ static int check_file_limit(uint64_t size)
     return 0;
 }
 
+/* The kernel promises more than there is, and kills somebody when it is wanted. Small sizes are not worth the question. */
+static int check_available(uint64_t size)
+{
+    enum { WORTH_ASKING = 4 << 20 };
+    if (size < WORTH_ASKING || size <= telex_memory_available())
+        return 0;
+    return telex_say(-ENOMEM, "%llu bytes of shared memory cannot be had (options ring, arena): this machine has not so much left", (unsigned long long)size);
+}
+
 static int make(const char *name, uint64_t size, int *ret_fd)
 {
     int r = check_file_limit(size);
+    if (r == 0)
+        r = check_available(size);
     if (r < 0)
         return r;
     int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
