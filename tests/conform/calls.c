@@ -509,9 +509,43 @@ static void the_answering_side_dies(void **state)
     talk_end(&talk);
 }
 
+static void send_before_and_behind_the_answer(struct talk *talk)
+{
+    telex_message request = {0}, empty = telex_binary("", 0), reply = telex_text("answer");
+    for (unsigned i = 0; i < 32; i++)
+        send_pattern(talk, i, 40);
+    take_request(talk, &request);
+    send_pattern(talk, 1, 40);
+    assert_gives(telex_reply(talk->channel, &request, &reply, 0, SECONDS(5)), 0, talk->channel);
+    assert_gives(telex_send(talk->channel, &empty, 0, SECONDS(5)), 0, talk->channel);
+    assert_gives(telex_flush(talk->channel, SECONDS(5)), 0, talk->channel);
+    talk_say(talk, 's');
+    telex_release(&request);
+}
+
+/* What a call has read is received first, however short what came later is. */
+static void an_empty_message_waits_its_turn(void **state)
+{
+    struct talk talk;
+    talk_begin(&talk, *state, "", send_before_and_behind_the_answer);
+    telex_message message = {0}, request = telex_text("?"), reply = {0};
+    for (unsigned i = 0; i < 32; i++)
+        assert_gives(telex_receive(talk.channel, &message, SECONDS(10)), 0, talk.channel);
+    assert_gives(telex_call(talk.channel, &request, &reply, SECONDS(10)), 0, talk.channel);
+    talk_hear(&talk, 's');
+    assert_gives(telex_receive(talk.channel, &message, SECONDS(10)), 0, talk.channel);
+    assert_int_equal(message.length, 40);
+    assert_gives(telex_receive(talk.channel, &message, SECONDS(10)), 0, talk.channel);
+    assert_int_equal(message.length, 0);
+    telex_release(&message);
+    telex_release(&reply);
+    talk_end(&talk);
+}
+
 static const struct conform_case cases[] = {
     {"one_by_one", one_by_one, ON_MESSAGES, ANY_MEDIUM, 40},
     {"messages_wait_behind_a_call", messages_wait_behind_a_call, ON_TELEX, ANY_MEDIUM, 0},
+    {"an_empty_message_waits_its_turn", an_empty_message_waits_its_turn, ON_TELEX, ANY_MEDIUM, 0},
     {"several_outstanding", several_outstanding, ON_TELEX, ANY_MEDIUM, 0},
     {"a_reply_passes_full_windows", a_reply_passes_full_windows, ON_TELEX, ANY_MEDIUM, 0},
     {"a_reply_passes_a_full_queue", a_reply_passes_a_full_queue, ON_TELEX, ANY_MEDIUM, 0},

@@ -102,7 +102,7 @@ void telex_shm_settle_quick(struct shm_link *shm)
     bool alone = shm->trusted && shm->link.fixed == UINT64_MAX && shm->queue == UINT64_MAX && shm->last == 0 && telex_list_first(&shm->waiting) == NULL &&
                  shm->assemblies == NULL && !shm->announced_in && !shm->goodbye && shm->arrived_cost - shm->granted + 2 * SHM_INLINE_MOST <= shm->link.window;
     uint64_t most = shm->ours.max < SHM_INLINE_MOST ? shm->ours.max : SHM_INLINE_MOST;
-    shm->quick_most = !alone ? 0 : most < shm->body_most ? most : shm->body_most;
+    shm->quick_below = !alone ? 0 : (most < shm->body_most ? most : shm->body_most) + 1;
 }
 
 /* What is no plain message, or comes out of order, goes the long way. */
@@ -115,7 +115,7 @@ static inline bool take(struct shm_link *shm, telex_message *ret_message, uint64
     uint64_t size = (uint32_t)what, number = shm_read_once((const uint8_t *)&record->number);
     unsigned lane = (uint8_t)(what >> 48);
     struct telex_memory *memory = ret_message->memory;
-    if (what >> 56 != SHM_PRESENT || size > shm->quick_most || number <= shm->lane_numbers[lane] ||
+    if (what >> 56 != SHM_PRESENT || size >= shm->quick_below || number <= shm->lane_numbers[lane] ||
         !telex_memory_reusable(memory, size < ROOM_LEAST ? ROOM_LEAST : size))
         return false;
     copy_out(memory->bytes, (const uint8_t *)(record + 1), size);
@@ -146,7 +146,7 @@ enum telex_taken telex_shm_take_quickly(struct telex_link *link, telex_message *
     enum telex_taken taken = TELEX_TAKEN_SLOWLY;
     uint64_t what = shm_ring_look(&shm->reader);
     if (what == 0)
-        taken = shm->quick_most > 0 ? TELEX_TAKEN_LATER : TELEX_TAKEN_SLOWLY;
+        taken = shm->quick_below > 0 ? TELEX_TAKEN_LATER : TELEX_TAKEN_SLOWLY;
     else if (link->in_end == 0 && take(shm, ret_message, what))
         taken = TELEX_TAKEN_NOW;
     telex_unlock(&link->in);

@@ -132,7 +132,7 @@ struct shm_link {
 
     /* ---- [in]; likewise ---- */
     _Alignas(SHM_LINE) struct shm_reader reader;
-    uint64_t quick_most;    /* longest message that is taken quickly; 0: none, for something else is under way */
+    uint64_t quick_below;   /* shorter messages are taken quickly; 0: not even an empty one, for something else is under way */
     uint64_t quick_from;    /* what lies between here and reader.at was taken quickly, and is not counted elsewhere yet: see telex_shm_fold() */
     struct shm_seen told_progress; /* what `progress` says */
     struct shm_seen taken;  /* what it will say next, but for what was taken quickly; head is reader.done */
