@@ -542,6 +542,39 @@ static void an_empty_message_waits_its_turn(void **state)
     talk_end(&talk);
 }
 
+static void receive_till_the_end(struct talk *talk)
+{
+    talk_hear(talk, 'r');
+    telex_message message = {0};
+    int r;
+    while ((r = telex_receive(talk->channel, &message, SECONDS(10))) == 0)
+        ;
+    assert_gives(r, -EPIPE, talk->channel);
+    telex_release(&message);
+}
+
+/* A request is given up midway while nothing fits any more but a message shorter than that word: this one must not pass it. */
+static void nothing_passes_a_withdrawal(void **state)
+{
+    static const unsigned lasts[] = {640, 656, 672, 688, 704};
+    for (unsigned i = 0; i < sizeof lasts / sizeof *lasts; i++) {
+        struct talk talk;
+        talk_begin(&talk, *state, "ring=16KiB&arena=4KiB", receive_till_the_end);
+        telex_message request = telex_binary(pattern(0, 20000), 20000), filling = telex_binary(pattern(1, 1024), 1024);
+        assert_gives(telex_call_start(talk.channel, &request, TELEX_NOW), 0, talk.channel);
+        filling.lane = 1;
+        for (unsigned j = 0; j < 16; j++) {
+            filling.length = j < 15 ? 1024 : lasts[i];
+            assert_gives(telex_send(talk.channel, &filling, 0, TELEX_NOW), 0, talk.channel);
+        }
+        assert_gives(telex_call_cancel(talk.channel, request.number), 0, talk.channel);
+        telex_message empty = telex_binary("", 0);
+        assert_gives(telex_send(talk.channel, &empty, 0, TELEX_NOW), 0, talk.channel);
+        talk_say(&talk, 'r');
+        talk_end(&talk);
+    }
+}
+
 static const struct conform_case cases[] = {
     {"one_by_one", one_by_one, ON_MESSAGES, ANY_MEDIUM, 40},
     {"messages_wait_behind_a_call", messages_wait_behind_a_call, ON_TELEX, ANY_MEDIUM, 0},
@@ -557,6 +590,7 @@ static const struct conform_case cases[] = {
     {"late_lines_are_dropped", late_lines_are_dropped, ON_LINES, ANY_MEDIUM, 0},
     {"cancelling", cancelling, ON_TELEX, NO_FAULTS, 0},
     {"cancelled_midway", cancelled_midway, ON_TELEX, NO_FAULTS, 0},
+    {"nothing_passes_a_withdrawal", nothing_passes_a_withdrawal, ON_TELEX, NO_FAULTS, 40},
     {"failing", failing, ON_TELEX, ANY_MEDIUM, 0},
     {"a_call_beside_a_receiving_thread", a_call_beside_a_receiving_thread, ON_TELEX, ANY_MEDIUM, 40},
     {"the_answering_side_dies", the_answering_side_dies, ON_TELEX, PROCESSES, 0},

@@ -382,6 +382,8 @@ static int put_parcel(struct shm_link *shm, telex_message *message, const struct
         return shm->link.out_end;
     if (telex_shm_lane_waits(shm, message->lane))
         return queue_up(shm, message, &parcel, how->borrow);
+    if (shm->owed_count > 0) /* a withdrawal that waits for room may be about what is midway on this lane: nothing passes it */
+        return how->patient ? full(shm) : queue_up(shm, message, &parcel, false);
 
     bool hold = (how->flags & TELEX_MORE) != 0;
     unsigned slot;

@@ -296,7 +296,7 @@ int telex_shm_push(struct telex_link *link)
     if (link->out_end != 0 && link->out_end != -EPIPE && !shm->bye_due)
         return link->out_end;
     push_owed(shm);
-    for (bool any = shm->queued_messages > 0; any;) {
+    for (bool any = shm->queued_messages > 0 && shm->owed_count == 0; any;) { /* nothing passes what is owed: the peer counts on its order */
         any = false;
         for (struct shm_lane *lane = shm->lanes; lane != NULL; lane = lane->next)
             any = push_lane(shm, lane) || any;
