@@ -213,11 +213,43 @@ static void peer_dies(void **state)
     talk_end(&talk);
 }
 
+enum { REMEMBERED = 1024 };
+
+static void take_what_is_remembered(struct talk *talk)
+{
+    telex_message message = {0};
+    for (unsigned i = 0; i < REMEMBERED; i++)
+        assert_gives(telex_receive(talk->channel, &message, SECONDS(10)), 0, talk->channel);
+    telex_release(&message);
+    talk_say(talk, 't');
+    take_only_the_last(talk);
+}
+
+/* What became of the message whose place in the memory of outcomes this one has is no outcome of this one. */
+static void an_old_outcome_is_forgotten(void **state)
+{
+    struct talk talk;
+    talk_begin(&talk, *state, "", take_what_is_remembered);
+    uint64_t number;
+    assert_gives(send_sync(&talk, 0, 10, SECONDS(10), &number), 0, talk.channel);
+    for (unsigned i = 1; i < REMEMBERED; i++)
+        send_pattern(&talk, i, 10);
+    talk_hear_moving(&talk, 't');
+    assert_gives(send_sync(&talk, 1, 300000, MILLISECONDS(100), &number), -ETIMEDOUT, talk.channel);
+    assert_int_equal(number, REMEMBERED + 1);
+    if (decides(talk.setup))
+        assert_int_equal(telex_outcome(talk.channel, number), TELEX_WITHDRAWN);
+    talk_say(&talk, 'g');
+    send_pattern(&talk, 9, 10);
+    talk_end(&talk);
+}
+
 static const struct conform_case cases[] = {
     {"returns_when_taken", returns_when_taken, ON_TELEX, NO_FAULTS, 0},
     {"withdrawn_is_never_taken", withdrawn_is_never_taken, ON_TELEX, NO_FAULTS, 0},
     {"unknown_becomes_known", unknown_becomes_known, ON_TELEX, NO_FAULTS | PROCESSES, 0},
     {"withdrawn_midway", withdrawn_midway, ON_TELEX, NO_FAULTS | PROCESSES, 0},
+    {"an_old_outcome_is_forgotten", an_old_outcome_is_forgotten, ON_TELEX, NO_FAULTS, 0},
     {"races", races, ON_TELEX, ANY_MEDIUM, 40},
     {"peer_dies", peer_dies, ON_TELEX, PROCESSES, 0},
 };

@@ -408,6 +408,8 @@ static int put_parcel(struct shm_link *shm, telex_message *message, const struct
             return shm->link.out_end = r;
         }
     }
+    if (fit == SHM_SPLIT) /* what stood there is another one's fate, SHM_OUTCOMES messages ago */
+        shm->fates[parcel.message.number % SHM_OUTCOMES] = SHM_FATE(0, TELEX_OFFERED);
     admitted(shm, message, parcel.message.number);
     if (is_any_loan(message)) { /* another medium's: it was copied, and is consumed */
         uint64_t number = message->number;
