@@ -91,6 +91,13 @@ int telex_channel_enter(telex_channel *channel, enum channel_direction direction
     return 0;
 }
 
+int telex_channel_enter_shortly(telex_channel *channel, enum channel_direction direction)
+{
+    if (channel->generation != telex_generation() || !telex_lock_try(&channel->busy[direction]))
+        return -EBUSY; /* the long way says which */
+    return 0;
+}
+
 int telex_channel_leave(telex_channel *channel, enum channel_direction direction, int result)
 {
     if (direction == CHANNEL_SEND && atomic_load_explicit(&channel->link->blocked, memory_order_relaxed) &&

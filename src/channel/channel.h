@@ -97,6 +97,12 @@ void telex_channel_free(telex_channel *channel);
 int telex_channel_admit(telex_channel *channel, uint32_t code, const char *sentence);
 int telex_channel_foreign(telex_channel *channel); /* -ECHILD, with its sentence */
 int telex_channel_enter(telex_channel *channel, enum channel_direction direction); /* 0, -ECHILD, -EBUSY */
+int telex_channel_enter_shortly(telex_channel *channel, enum channel_direction direction); /* the same for a call that takes the short way only, and ends with telex_unlock(busy) */
+/* Within a call: whether it now takes the short way, again and again. So nobody else can enter, or close, meanwhile. */
+static inline void telex_channel_go_shortly(telex_channel *channel, enum channel_direction direction, bool shortly)
+{
+    atomic_store_explicit(&channel->link->entered[direction], !shortly, memory_order_relaxed); /* as in telex_channel_enter() */
+}
 int telex_channel_leave(telex_channel *channel, enum channel_direction direction, int result); /* settles readiness, binds the sentence; returns result */
 
 /* receive.c [in] */

@@ -373,7 +373,11 @@ static inline bool receive_quickly(telex_channel *channel, telex_message *ret_me
     enum telex_taken taken = link->ops->take_quickly(link, ret_message);
     if (__builtin_expect(taken == TELEX_TAKEN_NOW, 1))
         return true;
-    return taken == TELEX_TAKEN_LATER && deadline != TELEX_NOW && comes_soon(channel) && link->ops->take_quickly(link, ret_message) == TELEX_TAKEN_NOW;
+    if (taken != TELEX_TAKEN_LATER || deadline == TELEX_NOW || telex_channel_enter_shortly(channel, CHANNEL_RECEIVE) < 0)
+        return false;
+    bool took = comes_soon(channel) && link->ops->take_quickly(link, ret_message) == TELEX_TAKEN_NOW;
+    telex_unlock(&channel->busy[CHANNEL_RECEIVE]);
+    return took;
 }
 
 static __attribute__((noinline)) int receive_slowly(telex_channel *channel, telex_message *ret_message, telex_time deadline)
@@ -394,12 +398,17 @@ int telex_receive_many(telex_channel *channel, telex_message *ret_messages, unsi
 {
     if (count == 0)
         return telex_say(-EINVAL, "telex_receive_many() of no messages");
-    unsigned received = 0;
-    while (received < count && receive_quickly(channel, &ret_messages[received], received == 0 ? deadline : TELEX_NOW))
-        received++;
-    int r = received < count ? telex_channel_enter(channel, CHANNEL_RECEIVE) : -EBUSY;
+    int r = telex_channel_enter(channel, CHANNEL_RECEIVE);
     if (r < 0)
-        return received > 0 ? (int)received : r;
+        return r;
+    struct telex_link *link = channel->link;
+    unsigned received = 0;
+    if (link->quick) {
+        telex_channel_go_shortly(channel, CHANNEL_RECEIVE, true);
+        while (received < count && link->ops->take_quickly(link, &ret_messages[received]) == TELEX_TAKEN_NOW)
+            received++;
+        telex_channel_go_shortly(channel, CHANNEL_RECEIVE, false);
+    }
     if (received == 0) {
         r = receive_one(channel, ret_messages, deadline);
         received = r == 0;

@@ -295,17 +295,14 @@ int telex_send_many(telex_channel *channel, telex_message *messages, unsigned co
 {
     if (count == 0)
         return telex_say(-EINVAL, "telex_send_many() of no messages");
+    int r = telex_channel_enter(channel, CHANNEL_SEND);
+    if (r < 0)
+        return r;
     unsigned sent = 0;
+    telex_channel_go_shortly(channel, CHANNEL_SEND, true);
     while (sent < count && send_quickly(channel, &messages[sent], sent + 1 < count ? TELEX_MORE : 0))
         sent++;
-    if (sent == count)
-        return (int)sent;
-    int r = telex_channel_enter(channel, CHANNEL_SEND);
-    if (r < 0) {
-        if (sent > 0)
-            try_push(channel, NULL); /* those before said that more would follow */
-        return sent > 0 ? (int)sent : r;
-    }
+    telex_channel_go_shortly(channel, CHANNEL_SEND, false);
     for (r = 0; r == 0 && sent < count; sent += r == 0) {
         struct telex_put how = {.flags = sent + 1 < count ? TELEX_MORE : 0};
         r = telex_channel_check(channel, &messages[sent], &how);
