@@ -26,11 +26,14 @@
  * BUG_12  (WEAK_STORES) switched off between the number and the full barrier
  * BUG_13  (THREADS) the heavy barrier at the switch on is for one of the threads
  *
- * variants: weak_stores = WEAK_STORES N=2; threads = THREADS N=1
+ * variants: weak_stores = WEAK_STORES; threads = THREADS SWITCHES=2
  * whole: N=4 SWITCHES=5 IDLE=2
  */
 #ifndef N
-#define N 3        /* things that each publisher publishes */
+#define N 2        /* things that are published */
+#endif
+#ifndef EACH
+#define EACH 1     /* (THREADS) by each thread */
 #endif
 #ifndef SWITCHES
 #define SWITCHES 3 /* on, off, on */
@@ -40,6 +43,8 @@
 #endif
 
 #ifdef THREADS
+#undef N
+#define N EACH
 #define PUBLISHERS 2
 #define TSO_PROCESSES 3
 #else
