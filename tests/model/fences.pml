@@ -7,7 +7,8 @@
  *
  * Modelled: a sleeper that switches to full barriers before a sleep, whenever it likes, and back to heavy ones at any time, also while it says that it
  * sleeps. It may wake for no reason; then it still says so, and sleeps again under the same number and without another barrier. A byte may lie in the
- * socket from before. With THREADS: two publishers, each with a count of its own; they share the number last rung, a plain variable as in telex_shm_ring().
+ * socket from before. With THREADS: no such byte; two publishers, each with a count of its own; they share the number last rung, a plain variable as in
+ * telex_shm_ring().
  * Left out: when it is worth while to switch; the other direction, which has a word of its own.
  *
  * Right: nobody sleeps for ever while there is something published (end states).
@@ -136,10 +137,12 @@ active proctype sleeper()
     byte others;
 #endif
 
+#ifndef THREADS
     if
     :: ringing = true
     :: true
     fi;
+#endif
     do
     :: taken < N * PUBLISHERS ->
         if
