@@ -115,6 +115,7 @@ void telex_shm_publish(struct shm_link *shm)
 {
     if (shm_ring_commit(&shm->writer))
         shm_bell_message(shm->area);
+    shm->writer.held_count = 0;
     atomic_store_explicit(&shm->link.held, false, memory_order_relaxed); /* a hint: see telex_link_waits */
 }
 
@@ -488,8 +489,12 @@ int telex_shm_outcome(struct telex_link *link, uint64_t number)
         return (int)(fate & 3);
     if (number == shm->undecided) {
         /* Acquire: pairs with the receiver's compare-and-swap; what it did before it took the message is seen by whoever sees it taken. */
-        if (atomic_load_explicit(shm->area->our_decision, memory_order_acquire) != SHM_DECISION(number, SHM_TAKEN))
+        uint64_t decision = atomic_load_explicit(shm->area->our_decision, memory_order_acquire);
+        if (decision != SHM_DECISION(number, SHM_TAKEN)) {
+            if (decision != SHM_DECISION(number, SHM_OFFERED))
+                blame_progress(shm); /* nobody else writes it; and who waits for it would look at it for ever */
             return TELEX_OFFERED;
+        }
         shm->undecided = 0;
         remember(shm, number, TELEX_TAKEN);
         return TELEX_TAKEN;
