@@ -140,8 +140,8 @@ static int wait_for_link(struct telex_link *link, int64_t deadline)
     int events = link->ops->arm(link, TELEX_ARM_IN | TELEX_ARM_OUT);
     telex_unlock(&link->out);
     telex_unlock(&link->in);
-    struct pollfd fd = {.fd = link->ops->descriptor(link), .events = (short)(events < 0 ? 0 : events)};
-    int r = events < 0 ? 1 : telex_poll(&fd, 1, deadline);
+    struct pollfd fds[2];
+    int r = events < 0 ? 1 : telex_poll(fds, telex_link_polled(link, events, fds), deadline);
     if (r == -EINTR)
         return telex_say(r, "a signal ended the wait for the peer's greeting");
     if (r == 0)

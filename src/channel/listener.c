@@ -157,7 +157,7 @@ static void done_greeting(telex_listener *listener, struct greeting_peer *peer)
 {
     unqueue(&listener->greeting_last, peer);
     listener->greeting_count--;
-    telex_loop_unwatch(&listener->loop, peer->link->ops->descriptor(peer->link));
+    telex_link_watch(peer->link, listener->loop.epoll, peer->events, 0, NULL);
 }
 
 /* One step of a peer's greeting. */
@@ -171,8 +171,10 @@ static void advance(telex_listener *listener, struct greeting_peer *peer)
     telex_unlock(&link->out);
     telex_unlock(&link->in);
     if (r == -EAGAIN) {
-        if (events >= 0 && (uint32_t)events != peer->events)
-            telex_loop_change(&listener->loop, link->ops->descriptor(link), peer->events = (uint32_t)events, peer);
+        if (events >= 0) {
+            telex_link_watch(link, listener->loop.epoll, peer->events, (uint32_t)events, peer);
+            peer->events = (uint32_t)events;
+        }
         return;
     }
     done_greeting(listener, peer);
@@ -196,7 +198,7 @@ static int accept_one(telex_listener *listener)
     peer->link = link;
     peer->until = telex_clock() + listener->settings.greeting;
     peer->events = EPOLLIN;
-    r = telex_loop_watch(&listener->loop, link->ops->descriptor(link), EPOLLIN, peer);
+    r = telex_link_watch(link, listener->loop.epoll, 0, EPOLLIN, peer);
     if (r < 0) {
         peer_free(peer);
         return telex_say(r, "a peer cannot be watched");

@@ -32,10 +32,7 @@ void telex_channel_settle(telex_channel *channel)
         events &= ~POLLIN;
     int epoll = watch->epoll;
     if (epoll >= 0 && (uint32_t)events != watch->events) {
-        /* A hang-up shows whatever is watched for: who waits for nothing must not be there at all. */
-        int change = events == 0 ? EPOLL_CTL_DEL : watch->events == 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD;
-        struct epoll_event event = {.events = (uint32_t)events, .data.ptr = watch->tag};
-        epoll_ctl(epoll, change, link->ops->descriptor(link), &event);
+        telex_link_watch(link, epoll, watch->events, (uint32_t)events, watch->tag);
         watch->events = (uint32_t)events;
     }
     bool changed = epoll >= 0 && ready != watch->ready;
@@ -67,9 +64,9 @@ static void watch_death(telex_channel *channel, int epoll, void *tag)
 
 int telex_channel_watch(telex_channel *channel, int epoll, void *tag, void (*tell)(telex_channel *, bool))
 {
-    struct epoll_event event = {.events = EPOLLIN, .data.ptr = tag};
-    if (epoll_ctl(epoll, EPOLL_CTL_ADD, channel->link->ops->descriptor(channel->link), &event) < 0)
-        return telex_say(-errno, "the channel cannot be watched: out of memory or of watches");
+    int r = telex_link_watch(channel->link, epoll, 0, EPOLLIN, tag);
+    if (r < 0)
+        return telex_say(r, "the channel cannot be watched: out of memory or of watches");
     watch_death(channel, epoll, tag);
     telex_lock(&channel->link->in);
     channel->watch.tag = tag;
@@ -88,7 +85,8 @@ void telex_channel_unwatch(telex_channel *channel)
     struct channel_watch *watch = &channel->watch;
     if (watch->epoll < 0)
         return;
-    epoll_ctl(watch->epoll, EPOLL_CTL_DEL, channel->link->ops->descriptor(channel->link), NULL);
+    telex_link_watch(channel->link, watch->epoll, watch->events, 0, NULL);
+    watch->events = 0;
     if (channel->link->ops->death != NULL && channel->link->ops->death(channel->link) >= 0)
         epoll_ctl(watch->epoll, EPOLL_CTL_DEL, channel->link->ops->death(channel->link), NULL);
     if (watch->bell >= 0) { /* telex_fd's own */

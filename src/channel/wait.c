@@ -136,17 +136,17 @@ static int sleep_once(telex_channel *channel, enum channel_direction direction, 
     int free_baton = BATON_FREE;
     bool baton = atomic_compare_exchange_strong(&channel->baton, &free_baton, (int)direction);
     *held = *held || baton;
-    struct pollfd fds[3] = {{.fd = bell, .events = POLLIN}};
+    struct pollfd fds[4] = {{.fd = bell, .events = POLLIN}};
     unsigned count = 1;
     bool changed = atomic_load(&channel->events) != events || atomic_load(&channel->interrupted[direction]);
     if (baton && !changed) {
         int wanted = arm(channel, direction);
         changed = wanted < 0;
-        fds[count++] = (struct pollfd){.fd = channel->link->ops->descriptor(channel->link), .events = (short)wanted};
-        if (wanted == 0)
-            count--; /* nothing to be had from the medium; polling it would only show its end again and again */
+        if (wanted > 0) /* else nothing is to be had from the medium; polling it would only show its end again and again */
+            count += telex_link_polled(channel->link, wanted, &fds[1]);
     }
-    if (baton && count == 2 && channel->link->ops->death != NULL)
+    unsigned without_death = count;
+    if (count > 1 && channel->link->ops->death != NULL)
         fds[count++] = (struct pollfd){.fd = channel->link->ops->death(channel->link), .events = POLLIN};
     /* Relaxed: written by this thread, if it matters. The other one polls for both, and may not know yet that there is something to write. */
     if (!baton && !changed &&
@@ -156,8 +156,8 @@ static int sleep_once(telex_channel *channel, enum channel_direction direction, 
         telex_channel_report(channel);
     if (!changed)
         r = telex_poll(fds, count, until < deadline ? until : deadline);
-    if (r == -EINVAL && count > 2) /* a limit of open files so low that the kernel takes no list of three */
-        r = telex_poll(fds, 2, until < deadline ? until : deadline);
+    if (r == -EINVAL && count > without_death) /* a limit of open files so low that the kernel takes no list of so many */
+        r = telex_poll(fds, without_death, until < deadline ? until : deadline);
     atomic_store(&channel->asleep[direction], false);
     if (baton)
         atomic_store(&channel->baton, BATON_FREE);

@@ -60,11 +60,6 @@ void telex_loop_change(struct telex_loop *loop, int fd, uint32_t events, void *t
     control(loop, EPOLL_CTL_MOD, fd, events, tag);
 }
 
-void telex_loop_unwatch(struct telex_loop *loop, int fd)
-{
-    control(loop, EPOLL_CTL_DEL, fd, 0, NULL);
-}
-
 void telex_loop_set_timer(struct telex_loop *loop, int64_t at)
 {
     if (at == loop->timer_at)

@@ -24,7 +24,6 @@ void telex_loop_deinit(struct telex_loop *loop);
 /* Watches `fd` for `events` (EPOLL...), level-triggered. `tag` must not be NULL. 0 or -errno. */
 int telex_loop_watch(struct telex_loop *loop, int fd, uint32_t events, void *tag);
 void telex_loop_change(struct telex_loop *loop, int fd, uint32_t events, void *tag);
-void telex_loop_unwatch(struct telex_loop *loop, int fd);
 
 /* Makes the epoll descriptor readable from `at` (absolute ns) on; INT64_MAX: no more. */
 void telex_loop_set_timer(struct telex_loop *loop, int64_t at);

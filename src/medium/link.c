@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <unistd.h>
 
 #include "medium/medium.h"
@@ -56,6 +57,44 @@ int telex_link_break(struct telex_link *link, int error)
     telex_unlock(&link->out);
     link->news++;
     return error;
+}
+
+/* ---- descriptors ---- */
+
+static bool is_parted(struct telex_link *link)
+{
+    return link->ops->outlet != NULL && link->ops->outlet(link) != link->ops->descriptor(link);
+}
+
+unsigned telex_link_polled(struct telex_link *link, int events, struct pollfd ret_fds[2])
+{
+    unsigned count = 0;
+    int out = is_parted(link) ? events & POLLOUT : 0, in = events & ~out;
+    if (in != 0)
+        ret_fds[count++] = (struct pollfd){.fd = link->ops->descriptor(link), .events = (short)in};
+    if (out != 0)
+        ret_fds[count++] = (struct pollfd){.fd = link->ops->outlet(link), .events = (short)out};
+    return count;
+}
+
+static int watch_one(int epoll, int fd, uint32_t before, uint32_t now, void *tag)
+{
+    if (before == now || fd < 0)
+        return 0;
+    int change = now == 0 ? EPOLL_CTL_DEL : before == 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD;
+    struct epoll_event event = {.events = now, .data.ptr = tag};
+    /* EPERM: a plain file, which never waits; whoever has it says that there is work without being told. */
+    return epoll_ctl(epoll, change, fd, &event) < 0 && errno != EPERM ? -errno : 0;
+}
+
+int telex_link_watch(struct telex_link *link, int epoll, uint32_t before, uint32_t now, void *tag)
+{
+    int in = link->ops->descriptor(link);
+    if (!is_parted(link))
+        return watch_one(epoll, in, before, now, tag);
+    int r = watch_one(epoll, in, before & ~(uint32_t)EPOLLOUT, now & ~(uint32_t)EPOLLOUT, tag);
+    int out = watch_one(epoll, link->ops->outlet(link), before & EPOLLOUT, now & EPOLLOUT, tag);
+    return r < 0 ? r : out;
 }
 
 /* ---- greeting ---- */

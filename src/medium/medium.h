@@ -10,6 +10,7 @@
 #ifndef TELEX_MEDIUM_MEDIUM_H
 #define TELEX_MEDIUM_MEDIUM_H
 
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -135,7 +136,9 @@ struct telex_link_ops {
     /* [in out] Gives back buffers that hold nothing. */
     void (*rest)(struct telex_link *link);
 
-    int (*descriptor)(struct telex_link *link);
+    int (*descriptor)(struct telex_link *link); /* readable when something arrives, and writable when something may leave; -1: nothing ever arrives */
+    /* The descriptor that becomes writable, where that is another one (pipes); -1: nothing ever leaves. NULL: `descriptor`. */
+    int (*outlet)(struct telex_link *link);
     void (*peer)(struct telex_link *link, struct telex_medium_peer *ret_peer);
     void (*free)(struct telex_link *link); /* at once; no lock is held, none is taken */
 };
@@ -188,6 +191,15 @@ struct telex_greeting telex_link_greeting(const struct telex_settings *settings,
 
 /* Agrees with the peer's greeting on what the link will do: 0, or the error of dial, *ret_bye saying why (enum telex_bye). */
 int telex_link_agree(struct telex_link *link, const struct telex_greeting *ours, const struct telex_greeting *theirs, uint32_t *ret_bye);
+
+/* What poll(2) must look at for `events` (of arm): how many of `ret_fds` were set, 0 to 2. */
+unsigned telex_link_polled(struct telex_link *link, int events, struct pollfd ret_fds[2]);
+
+/*
+ * Changes what `epoll` watches the link's descriptors for, from `before` (0: not there) to `now` (0: not there any more; a hang-up shows whatever is watched
+ * for, so who waits for nothing must not be there at all). 0 or -errno.
+ */
+int telex_link_watch(struct telex_link *link, int epoll, uint32_t before, uint32_t now, void *tag);
 
 /* The lesser of two bounds, where 0 is none; UINT64_MAX: none. */
 uint64_t telex_link_lesser(uint64_t ours, uint64_t theirs);

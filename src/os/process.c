@@ -9,13 +9,23 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "os/clock.h"
 #include "os/fork.h"
 #include "os/process.h"
 
-enum { MOST_CORES = 1 << 20 }; /* where the search for the size of the kernel's mask ends */
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77
+#endif
+
+enum {
+    MOST_CORES = 1 << 20, /* where the search for the size of the kernel's mask ends */
+    SCARCE = 8,           /* the part of this process's descriptors that may be spent on comfort */
+};
 
 /* Adds the cores of `process` (0: this thread) to `set`. 0 or -errno. */
 static int add_cores(pid_t process, cpu_set_t *set, cpu_set_t *one, size_t bytes)
@@ -63,6 +73,29 @@ uint64_t telex_memory_available(void)
     const char *line = strstr(text, "MemAvailable:");
     unsigned long long kib;
     return line != NULL && sscanf(line, "MemAvailable: %llu kB", &kib) == 1 ? (uint64_t)kib * 1024 : UINT64_MAX;
+}
+
+bool telex_descriptors_are_scarce(int latest)
+{
+    struct rlimit limit;
+    return getrlimit(RLIMIT_NOFILE, &limit) < 0 || (rlim_t)latest >= limit.rlim_cur / SCARCE;
+}
+
+int telex_process_watch(int64_t pid, int socket)
+{
+    int fd = -1;
+    socklen_t length = sizeof fd;
+    if (pid <= 0 || pid > INT_MAX)
+        return -ESRCH;
+    if (socket < 0 || getsockopt(socket, SOL_SOCKET, SO_PEERPIDFD, &fd, &length) < 0) /* since Linux 6.5 */
+        fd = (int)syscall(SYS_pidfd_open, (pid_t)pid, 0);
+    return telex_own(fd < 0 ? -errno : fd);
+}
+
+bool telex_process_ended(int watch)
+{
+    struct pollfd fd = {.fd = watch, .events = POLLIN};
+    return watch >= 0 && telex_poll(&fd, 1, 0) > 0;
 }
 
 int telex_random(void *bytes, size_t length)

@@ -247,6 +247,12 @@ static int fault_descriptor(struct telex_bytes *bytes)
     return of(bytes)->inner->ops->descriptor(of(bytes)->inner);
 }
 
+static int fault_outlet(struct telex_bytes *bytes)
+{
+    struct telex_bytes *inner = of(bytes)->inner;
+    return inner->ops->outlet != NULL ? inner->ops->outlet(inner) : inner->ops->descriptor(inner);
+}
+
 static void fault_peer(struct telex_bytes *bytes, struct telex_medium_peer *ret_peer)
 {
     of(bytes)->inner->ops->peer(of(bytes)->inner, ret_peer);
@@ -264,6 +270,7 @@ static const struct telex_bytes_ops bytes_ops = {
     .end = fault_end,
     .unsent = fault_unsent,
     .descriptor = fault_descriptor,
+    .outlet = fault_outlet,
     .peer = fault_peer,
     .close = fault_close,
 };

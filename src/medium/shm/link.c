@@ -4,18 +4,13 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "medium/shm/shm.h"
 #include "os/clock.h"
 #include "os/fork.h"
 #include "os/pause.h"
-
-#ifndef SO_PEERPIDFD
-#define SO_PEERPIDFD 77
-#endif
+#include "os/process.h"
 
 enum {
     LOOKS_IN_A_SPIN = 256,
@@ -161,10 +156,7 @@ static bool spin(struct telex_link *link, unsigned directions)
 
 bool telex_shm_is_dead(struct shm_link *shm)
 {
-    if (shm->death < 0)
-        return false;
-    struct pollfd fd = {.fd = shm->death, .events = POLLIN};
-    return telex_poll(&fd, 1, 0) > 0;
+    return telex_process_ended(shm->death);
 }
 
 static int death(struct telex_link *link)
@@ -318,11 +310,7 @@ static int watch_death(const struct shm_link *shm)
     shm->area->bytes->ops->peer(shm->area->bytes, &peer);
     if (peer.pid <= 0 || peer.pid == (int64_t)getpid())
         return -1;
-    int fd = -1, socket = shm->area->bytes->ops->descriptor(shm->area->bytes);
-    socklen_t length = sizeof fd;
-    if (getsockopt(socket, SOL_SOCKET, SO_PEERPIDFD, &fd, &length) < 0) /* since Linux 6.5; a number may be another process's by now */
-        fd = (int)syscall(SYS_pidfd_open, (pid_t)peer.pid, 0);
-    return fd < 0 ? -1 : telex_own(fd);
+    return telex_process_watch(peer.pid, shm->area->bytes->ops->descriptor(shm->area->bytes));
 }
 
 /* Takes over `bytes`; also when it fails. */

@@ -40,6 +40,8 @@ struct telex_bytes_ops {
     int64_t (*unsent)(struct telex_bytes *bytes);
     /* What poll(2) should watch: readable for read, writable for write. */
     int (*descriptor)(struct telex_bytes *bytes);
+    /* What poll(2) should watch for write, where it is another one; -1: nothing can be written. NULL: `descriptor`. */
+    int (*outlet)(struct telex_bytes *bytes);
     /* uid, gid, pid (-1 unknown) and address of the peer; strings live with the stream. */
     void (*peer)(struct telex_bytes *bytes, struct telex_medium_peer *ret_peer);
     /* Ends the stream at once and frees it. */
@@ -49,6 +51,7 @@ struct telex_bytes_ops {
 struct telex_bytes { /* the first member of each medium's own struct */
     const struct telex_bytes_ops *ops;
     bool carries_descriptors;    /* unix */
+    bool always_readable;        /* a plain file: read never answers -EAGAIN, and no poll tells anything */
     bool delivered_when_written; /* unix: what write accepted survives this process; tcp: only once `unsent` is 0 */
 };
 

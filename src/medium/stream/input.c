@@ -475,6 +475,11 @@ int telex_stream_next(struct telex_link *link, struct telex_arrival *ret_arrival
         if (++reads > STREAM_READS)
             return -EAGAIN;
         r = telex_stream_read(stream);
+        if (r == -EAGAIN && stream->dead) {
+            read_ended(stream, 0);
+            continue;
+        }
+        stream->read_in_vain = r == -EAGAIN;
         if (r == -EAGAIN)
             return r;
         if (r < 0)
@@ -486,7 +491,7 @@ int telex_stream_next(struct telex_link *link, struct telex_arrival *ret_arrival
 bool telex_stream_has_work(const struct telex_stream *stream)
 {
     size_t there = stream->input_end - stream->input_at;
-    if (stream->link.in_end != 0 || stream->ended)
+    if (stream->link.in_end != 0 || stream->ended || stream->dead)
         return true;
     if (there == 0 || stream->filling != NULL || stream->piece_left > 0)
         return there > 0;

@@ -4,9 +4,11 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "medium/stream/stream.h"
 #include "os/fork.h"
+#include "os/process.h"
 
 /* ---- greeting ---- */
 
@@ -36,6 +38,19 @@ static int refuse(struct telex_stream *stream, int error, uint32_t code)
     telex_link_blame(&stream->link, error);
     stream->link.ops->admit(&stream->link, code, telex_said());
     return telex_say(error, "%s", stream->link.reason); /* the goodbye may have failed, with a sentence of its own */
+}
+
+/*
+ * A child of the peer's that it made by a bare clone may hold its end of the stream, and so the end would never be seen. Only the process that
+ * opened the stream is watched, and only if it is the one that greets: a socket that was handed on lives on with whoever has it now.
+ */
+static void watch_death(struct telex_stream *stream)
+{
+    struct telex_medium_peer peer;
+    int descriptor = stream->bytes->ops->descriptor(stream->bytes);
+    stream->bytes->ops->peer(stream->bytes, &peer);
+    if (peer.pid > 0 && peer.pid == stream->link.pid && peer.pid != getpid() && !telex_descriptors_are_scarce(descriptor))
+        stream->death = telex_process_watch(peer.pid, descriptor);
 }
 
 static int greet(struct telex_link *link)
@@ -69,6 +84,7 @@ static int greet(struct telex_link *link)
         return refuse(stream, r, code);
     if (!stream->passive)
         stream->admitted = true;
+    watch_death(stream);
     return 0;
 }
 
@@ -152,10 +168,22 @@ static void count(struct telex_link *link, telex_counters *counters)
 
 /* ---- waiting ---- */
 
+/* Looks whether the peer has died, if bytes have not just told otherwise: this is asked after each call of a channel that is watched. */
+static void look_for_death(struct telex_stream *stream)
+{
+    if (!stream->read_in_vain)
+        return;
+    stream->read_in_vain = false;
+    stream->dead = telex_process_ended(stream->death);
+}
+
 static int arm(struct telex_link *link, unsigned directions)
 {
     struct telex_stream *stream = stream_of(link);
+    look_for_death(stream);
     if ((directions & TELEX_ARM_IN) && stream->greeted && telex_stream_has_work(stream))
+        return -1;
+    if ((directions & TELEX_ARM_IN) && stream->bytes->always_readable && !stream->ended)
         return -1;
     int events = 0;
     if (!stream->ended && ((directions & TELEX_ARM_IN) || stream->controls))
@@ -186,6 +214,17 @@ static int descriptor(struct telex_link *link)
     return stream->bytes->ops->descriptor(stream->bytes);
 }
 
+static int outlet(struct telex_link *link)
+{
+    struct telex_stream *stream = stream_of(link);
+    return stream->bytes->ops->outlet != NULL ? stream->bytes->ops->outlet(stream->bytes) : descriptor(link);
+}
+
+static int death(struct telex_link *link)
+{
+    return stream_of(link)->death;
+}
+
 static void peer(struct telex_link *link, struct telex_medium_peer *ret_peer)
 {
     struct telex_stream *stream = stream_of(link);
@@ -198,6 +237,7 @@ static void stream_free(struct telex_link *link)
     telex_stream_output_free(stream);
     telex_stream_input_free(stream);
     stream->bytes->ops->close(stream->bytes);
+    telex_shut(stream->death);
     telex_link_deinit(link);
     free(stream);
 }
@@ -222,8 +262,10 @@ const struct telex_link_ops telex_stream_ops = {
     .report = telex_stream_report,
     .arm = arm,
     .doze = telex_stream_doze,
+    .death = death,
     .rest = rest,
     .descriptor = descriptor,
+    .outlet = outlet,
     .peer = peer,
     .free = stream_free,
 };
@@ -240,6 +282,7 @@ int telex_stream_new(struct telex_bytes *bytes, const struct telex_settings *set
         return telex_say(-ENOMEM, "no memory for a channel");
     }
     telex_link_init(&stream->link, &telex_stream_ops, settings->wire);
+    stream->death = -1;
     stream->bytes = bytes;
     stream->staging = staging;
     stream->passive = passive;

@@ -75,6 +75,7 @@ struct telex_stream {
     bool passive, greeted, admitted;
     bool controls;             /* the wire has control frames (constant) */
     enum telex_full full;      /* (constant) */
+    int death;                 /* readable once the peer's process is dead; -1: none (constant once greeted) */
     uint64_t buffer;           /* bytes that wait before the queue counts as full (constant) */
     uint64_t queue;            /* most untaken messages, UINT64_MAX: unbounded; agreed in the greeting */
 
@@ -84,6 +85,8 @@ struct telex_stream {
     size_t input_at, input_end;
     bool input_large;          /* the last body was long: read little besides the next */
     bool ended;                /* the medium's end was read */
+    bool dead;                 /* the peer's process is: what lies here is all that comes, whoever still holds its end */
+    bool read_in_vain;         /* since `death` was last looked at */
     bool goodbye;              /* the peer said bye: nothing but the end follows */
     int ended_error;           /* what reading ended with, handed out once all that arrived is decoded */
     struct stream_assembly *assemblies; /* one a lane at most */
