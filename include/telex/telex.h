@@ -121,6 +121,11 @@ enum telex_full { /* what an asynchronous send does when the queue is full */
     TELEX_FULL_DROP_OLDEST = 4, /* drop queued messages of the lane that were not handed over, count them */
 };
 
+enum telex_flush { /* when what was sent leaves */
+    TELEX_FLUSH_CALL = 1,   /* default: within the call, a lone message in one system call */
+    TELEX_FLUSH_HELPER = 2, /* the first few of a burst at once; the rest is gathered, for some 50 us at most, by the helper thread of this process */
+};
+
 enum telex_answer { TELEX_NO = 1, TELEX_YES = 2 }; /* of options that are yes or no */
 
 /*
@@ -141,7 +146,7 @@ typedef struct telex_options {
     uint32_t mode;        /* mode=: permission bits of a path that is listened at; 0600 */
     uint32_t descriptors; /* descriptors=: most descriptors accepted with one message (unix, shm, inproc), up to 64; 0: none */
     uint32_t pending;     /* pending=: most peers that may be greeting at a listener at a time; 1,024 */
-    uint32_t reserved;    /* zero */
+    uint32_t flush;       /* flush=: enum telex_flush; shm and inproc, where a send is no system call, have no need of a helper */
     const char *program;  /* program=: the name told to the peer; default: that of the executable */
     const char *fault;    /* fault=: what a fault+MEDIUM:// address does to the bytes (tests); see docs/media.md */
     uint64_t ring;        /* ring=: shm, inproc: bytes of the ring that messages of up to 4 KiB go through, each way; 64 KiB. Rounded up to a power of two */

@@ -33,6 +33,11 @@ int telex_channel_new(struct telex_link *link, const struct telex_settings *sett
         telex_lock_init(&channel->busy[direction]);
         telex_waiter_init(&channel->waiter[direction], settings->wait, peer);
     }
+    int r = link->helped ? telex_helper_join(channel) : 0;
+    if (r < 0) {
+        telex_channel_free(channel);
+        return r;
+    }
     *ret_channel = channel;
     return 0;
 }
@@ -45,6 +50,7 @@ void telex_channel_free(telex_channel *channel)
         free(channel);
         return;
     }
+    telex_helper_leave(channel);
     telex_channel_unwatch(channel);
     for (int direction = 0; direction < CHANNEL_DIRECTIONS; direction++) {
         telex_shut(atomic_load(&channel->bell[direction]));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One conversation. channel.c makes it, send.c, receive.c and call.c speak, wait.c waits, ready.c tells poll loops, close.c ends it.
+ * One conversation. channel.c makes it, send.c, receive.c and call.c speak, wait.c waits, ready.c tells poll loops, helper.c moves what was gathered,
+ * close.c ends it.
  *
  * Two directions, a thread each at most (`busy`). Both may need the link's two sides: a sender that waits for credit reads, a
  * receiver writes what was taken. The locks are the link's (medium.h): `in` guards the inbox, `out` the calls and requests.
@@ -16,6 +17,7 @@
 
 #include "base/list.h"
 #include "base/numbers.h"
+#include "channel/helper.h"
 #include "channel/inbox.h"
 #include "channel/waiter.h"
 #include "medium/medium.h"
@@ -85,6 +87,7 @@ struct telex_channel {
     atomic_int baton;                           /* who polls the link: a direction, or -1 */
     struct telex_waiter waiter[CHANNEL_DIRECTIONS];
 
+    struct telex_helped helped;                 /* flush=helper */
     struct channel_watch watch;                 /* link->in and link->out */
     struct telex_medium_peer peer;
     void *user;

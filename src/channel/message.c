@@ -94,7 +94,7 @@ static int heap_loan(size_t length, telex_message *ret_loan)
 static bool loan_quickly(telex_channel *channel, size_t length, telex_message *ret_loan)
 {
     struct telex_link *link = channel->link;
-    if (!link->quick || length > link->max || atomic_load_explicit(&link->entered[CHANNEL_SEND], memory_order_relaxed) ||
+    if (link->ops->loan == NULL || length > link->max || atomic_load_explicit(&link->entered[CHANNEL_SEND], memory_order_relaxed) ||
         !telex_lock_quickly(&link->out))
         return false;
     int r = link->ops->loan(link, length, ret_loan);

@@ -85,8 +85,14 @@ static int put_once(telex_channel *channel, struct putting *putting)
     if (r >= 0 && putting->call != NULL)
         telex_channel_add_call(channel, putting->call, putting->message->number);
     bool look = link->thirsty && channel->since_read >= READ_EVERY;
-    channel->since_read = look ? 0 : channel->since_read + putting->message->length + TELEX_WIRE_HEADER;
+    channel->since_read = look ? 0 : channel->since_read + putting->message->length + TELEX_WIRE_HEADER + link->quick_sent_bytes;
+    link->quick_sent_bytes = 0;
+    bool calls_helper = link->wants_helper;
+    link->helper_works = link->helper_works || calls_helper;
+    link->wants_helper = false;
     telex_unlock(&link->out);
+    if (calls_helper)
+        telex_helper_call(channel);
     /* A receiving thread that holds the lock reads the credit itself. */
     if (look && telex_lock_try(&link->in)) {
         telex_channel_pump(channel);

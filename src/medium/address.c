@@ -43,7 +43,7 @@ static const struct choice fulls[] = {
     {NULL, 0},
 };
 static const struct choice answers[] = {{"no", TELEX_NO}, {"yes", TELEX_YES}, {NULL, 0}};
-static const struct choice flushes[] = {{"call", 1}, {NULL, 0}}; /* the only one that this version has */
+static const struct choice flushes[] = {{"call", TELEX_FLUSH_CALL}, {"helper", TELEX_FLUSH_HELPER}, {NULL, 0}};
 
 enum kind { SIZE, COUNT, OCTAL, DURATION, CHOICE, TEXT, WIRE };
 
@@ -79,14 +79,14 @@ static const struct option table[] = {
     {"pending",     COUNT,    PLACES(pending, pending),         1, MIB, 1024, NULL},
     {"program",     TEXT,     PLACES(program, program),         0, 0, 0, NULL},
     {"fault",       TEXT,     PLACES(fault, fault),             0, 0, 0, NULL},
-    {"flush",       CHOICE,   0, 0, 0,                          1, 1, 1, flushes},
+    {"flush",       CHOICE,   PLACES(flush, flush),             TELEX_FLUSH_CALL, TELEX_FLUSH_HELPER, TELEX_FLUSH_CALL, flushes},
 };
 /* clang-format on */
 
 enum { OPTIONS = sizeof table / sizeof *table };
 
 _Static_assert(OPTIONS <= 32, "`seen` has a bit for each option");
-_Static_assert(sizeof(enum telex_wait) == sizeof(uint32_t) && sizeof(enum telex_full) == sizeof(uint32_t),
+_Static_assert(sizeof(enum telex_wait) == sizeof(uint32_t) && sizeof(enum telex_full) == sizeof(uint32_t) && sizeof(enum telex_flush) == sizeof(uint32_t),
                "as in telex_options");
 
 /* ---- percent-encoding ---- */
@@ -278,10 +278,10 @@ static int copy_options(const telex_options *options, telex_options *ret_copy)
                              TELEX_VERSION_MAJOR, TELEX_VERSION_MINOR);
     memset(ret_copy, 0, sizeof *ret_copy);
     memcpy(ret_copy, options, size < sizeof *ret_copy ? size : sizeof *ret_copy);
-    bool room = ret_copy->reserved == 0;
+    bool room = true;
     for (size_t i = 0; i < sizeof ret_copy->room / sizeof *ret_copy->room; i++)
         room = room && ret_copy->room[i] == 0;
-    return room ? 0 : telex_say(-EINVAL, "telex_options: `reserved` and `room` must be zero");
+    return room ? 0 : telex_say(-EINVAL, "telex_options: `room` must be zero");
 }
 
 static int take_struct(const telex_options *options, struct telex_settings *settings)

@@ -16,6 +16,7 @@ struct telex_settings { /* options with every default filled in */
     int64_t greeting; /* ns */
     enum telex_wait wait;
     enum telex_full full;
+    enum telex_flush flush;
     uint32_t mode, descriptors, pending, prefault, trust; /* the last two: TELEX_NO, TELEX_YES */
     char program[64];
     char fault[128];

@@ -20,6 +20,7 @@
 #include "medium/address.h"
 #include "os/lock.h"
 #include "telex/telex.h"
+#include "wire/wire.h"
 
 struct telex_greeting;
 struct telex_link;
@@ -159,6 +160,13 @@ struct telex_link {
     atomic_bool entered[2];        /* by the channel: a thread is in a call that sends, receives, and did not take the short way. Relaxed: see put_quickly */
     atomic_bool watched;           /* by the channel, under [in] and [out]: readiness must be settled after each call. Relaxed, likewise */
     uint64_t quick_received_bytes; /* [in] by take_quickly; `count` tells how many messages they were */
+    bool helped;                   /* (constant) flush=helper: what waits here is moved by the helper thread, which `put` asks for by wants_helper */
+    bool wants_helper;             /* [out] something waits that the helper is to move, and it does not know yet */
+    bool helper_works;             /* [out] it does; the helper lowers it when nothing waits any more */
+    atomic_bool bursting;          /* written under [out]: messages follow each other so fast that they are gathered. Read without it as a hint */
+    unsigned gathered;             /* [out] messages that were, since the last push */
+    atomic_uint pushes;            /* written under [out]: pushes that wrote something; the helper looks at it without the lock */
+    uint64_t quick_sent_bytes;     /* [out] by put_quickly, headers included, since the last `put` */
     bool announces;                /* (constant) a sleeper is only woken for what was armed: TELEX_ARM_PROGRESS counts */
     bool thirsty;                  /* [out] credit is running low: reading would help */
     unsigned news;                 /* [in] raised when something arrived that a sender may wait for */
@@ -271,5 +279,21 @@ void telex_descriptors_free(int *descriptors, unsigned count);
 
 /* Moves `count` owned descriptors into `memory`. 0 or -ENOMEM (they are still the caller's). */
 int telex_memory_attach(struct telex_memory *memory, const int *descriptors, unsigned count);
+
+/* ---- the quick ways ---- */
+
+/* What a message says of itself, if the quick ways may take it: binary, without descriptors, on a lane for messages, with bytes of its own. */
+static inline bool telex_link_is_plain(const telex_message *message, unsigned flags)
+{
+    const struct telex_memory *memory = message->memory;
+    return message->kind == TELEX_BINARY && message->descriptor_count == 0 && message->lane < TELEX_WIRE_LANES && (flags & ~(unsigned)TELEX_MORE) == 0 &&
+           message->data != NULL && (memory == NULL || !memory->loan);
+}
+
+/* Whether nobody is in a call of this direction that took the long way, or must be told of each. */
+static inline bool telex_link_is_undisturbed(const struct telex_link *link, int direction)
+{
+    return !atomic_load_explicit(&link->entered[direction], memory_order_relaxed) && !atomic_load_explicit(&link->watched, memory_order_relaxed);
+}
 
 #endif

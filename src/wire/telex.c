@@ -10,14 +10,10 @@
 #include "base/bytes.h"
 #include "base/reason.h"
 #include "base/utf8.h"
+#include "wire/frame.h"
 #include "wire/wire.h"
 
 enum {
-    AT_SIZE = 0,
-    AT_TYPE = 4,
-    AT_LANE = 6,
-    AT_FLAGS = 7,
-    AT_NUMBER = 8,
     FLAGS_RESERVED = 128,
     TLV_HEADER = 4,
     TLV_OPTIONAL = 0x8000,
@@ -33,15 +29,6 @@ static int check(const telex_message *message)
     if (message->kind != TELEX_TEXT && message->kind != TELEX_BINARY)
         return telex_say(-EINVAL, "kind %u is neither TELEX_TEXT nor TELEX_BINARY", message->kind);
     return 0;
-}
-
-static void put_header(uint8_t *to, size_t size, unsigned type, unsigned lane, unsigned flags, uint64_t number)
-{
-    telex_put32(to + AT_SIZE, (uint32_t)size);
-    telex_put16(to + AT_TYPE, (uint16_t)type);
-    to[AT_LANE] = (uint8_t)lane;
-    to[AT_FLAGS] = (uint8_t)flags;
-    telex_put64(to + AT_NUMBER, number);
 }
 
 /* ---- data frames ---- */
@@ -67,7 +54,7 @@ static size_t data_head(const struct telex_frame *frame, uint8_t *to)
         at += 12;
     }
     size_t head = (size_t)(at - to);
-    put_header(to, head - TELEX_WIRE_HEADER + frame->body, frame->type, frame->lane, flags, frame->number);
+    telex_frame_put(to, head - TELEX_WIRE_HEADER + frame->body, frame->type, frame->lane, flags, frame->number);
     return head;
 }
 
@@ -222,7 +209,7 @@ static size_t control_head(const struct telex_frame *frame, uint8_t *to)
                 body[size + i] = body[size + i] < 0x80 ? body[size + i] : '?';
         size += length;
     }
-    put_header(to, size, control->type, TELEX_WIRE_CONTROL_LANE, 0, control->traits & NUMBERED ? frame->number : 0);
+    telex_frame_put(to, size, control->type, TELEX_WIRE_CONTROL_LANE, 0, control->traits & NUMBERED ? frame->number : 0);
     return TELEX_WIRE_HEADER + size;
 }
 
@@ -324,11 +311,12 @@ static int decode(struct telex_decoder *decoder, const uint8_t *bytes, size_t le
     if (length < TELEX_WIRE_HEADER)
         return -EAGAIN;
     clear(ret_frame);
-    ret_frame->type = telex_get16(bytes + AT_TYPE);
-    ret_frame->lane = bytes[AT_LANE];
-    ret_frame->flags = bytes[AT_FLAGS];
-    ret_frame->number = telex_get64(bytes + AT_NUMBER);
-    size_t size = telex_get32(bytes + AT_SIZE);
+    struct telex_frame_header header = telex_frame_get(bytes);
+    ret_frame->type = header.type;
+    ret_frame->lane = header.lane;
+    ret_frame->flags = header.flags;
+    ret_frame->number = header.number;
+    size_t size = header.size;
     return ret_frame->lane == TELEX_WIRE_CONTROL_LANE ? decode_control(bytes, length, size, ret_frame)
                                                       : decode_data(decoder, bytes, length, size, ret_frame);
 }

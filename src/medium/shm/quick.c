@@ -2,19 +2,8 @@
 /* The short way of small messages that need no decision; everything else goes through output.c and input.c. */
 #include <string.h>
 
+#include "base/bytes.h"
 #include "medium/shm/shm.h"
-
-/* For few bytes a call costs more than they do: their first and their last half, which overlap. */
-static inline void copy_in(uint8_t *to, const uint8_t *from, size_t length)
-{
-    enum { HALF = 32 };
-    if (length >= HALF && length <= 2 * HALF) {
-        memcpy(to, from, HALF);
-        memcpy(to + length - HALF, from + length - HALF, HALF);
-    } else {
-        memcpy(to, from, length);
-    }
-}
 
 /* The bytes of a record may be read up to the next multiple of SHM_RECORD; `to` has room for as much. */
 static inline void copy_out(uint8_t *to, const uint8_t *from, uint64_t size)
@@ -40,19 +29,6 @@ void telex_shm_fold_sent(struct shm_link *shm)
     shm->folded_tail = shm->writer.tail;
 }
 
-/* What the message says of itself: binary, without descriptors, on a lane for messages, with bytes of its own. */
-static inline bool is_plain(const telex_message *message, unsigned flags)
-{
-    const struct telex_memory *memory = message->memory;
-    return message->kind == TELEX_BINARY && message->descriptor_count == 0 && message->lane != SHM_CONTROL_LANE && (flags & ~(unsigned)TELEX_MORE) == 0 &&
-           message->data != NULL && (memory == NULL || !memory->loan);
-}
-
-static inline bool is_undisturbed(const struct telex_link *link, int direction)
-{
-    return !atomic_load_explicit(&link->entered[direction], memory_order_relaxed) && !atomic_load_explicit(&link->watched, memory_order_relaxed);
-}
-
 /* The first record of a batch is held, the others are complete behind it: ring.h, (3). */
 static inline void put_held(struct shm_link *shm, uint64_t record, uint64_t what, uint64_t number)
 {
@@ -70,13 +46,13 @@ bool telex_shm_put_quickly(struct telex_link *link, telex_message *message, unsi
 {
     struct shm_link *shm = shm_of(link);
     struct shm_writer *writer = &shm->writer;
-    if (!is_plain(message, flags) || !is_undisturbed(link, 0) || !telex_lock_quickly(&link->out))
+    if (!telex_link_is_plain(message, flags) || !telex_link_is_undisturbed(link, 0) || !telex_lock_quickly(&link->out))
         return false;
     size_t length = message->length;
     uint64_t record = shm_record_size(length), what = SHM_WHAT(length, message->type, message->lane, 0);
     bool fits = writer->tail + record <= shm->quick_until && length <= shm->quick_put_most;
     if (__builtin_expect(fits, 1)) {
-        copy_in(shm_ring_body(writer), message->data, length);
+        telex_copy_few(shm_ring_body(writer), message->data, length);
         uint64_t number = ++shm->number;
         message->number = number;
         shm->admitted_bytes += length;
@@ -141,7 +117,7 @@ static inline bool take(struct shm_link *shm, telex_message *ret_message, uint64
 enum telex_taken telex_shm_take_quickly(struct telex_link *link, telex_message *ret_message)
 {
     struct shm_link *shm = shm_of(link);
-    if (!is_undisturbed(link, 1) || telex_link_waits(link) || !telex_lock_quickly(&link->in))
+    if (!telex_link_is_undisturbed(link, 1) || telex_link_waits(link) || !telex_lock_quickly(&link->in))
         return TELEX_TAKEN_SLOWLY;
     enum telex_taken taken = TELEX_TAKEN_SLOWLY;
     uint64_t what = shm_ring_look(&shm->reader);

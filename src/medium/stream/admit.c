@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Admitting messages: a lone small one is encoded on the stack and written at once, with the news of what was taken here; everything else goes
- * into its lane's queue, from where output.c writes it. A full queue admits nothing.
+ * Admitting messages: a lone small one is encoded on the stack and written at once, with the news of what was taken here; small ones of a run (TELEX_MORE,
+ * or a burst that the helper gathers) join the staging buffer, from where a whole buffer leaves in one write; everything else goes into its lane's
+ * queue, from where output.c writes it. A full queue admits nothing.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -9,8 +10,13 @@
 #include <sys/uio.h>
 
 #include "medium/stream/stream.h"
+#include "os/clock.h"
 
-enum { TAKEN_BEFORE_TOLD = 16 }; /* messages, while nobody sleeps */
+enum {
+    TAKEN_BEFORE_TOLD = 16,  /* messages, while nobody sleeps */
+    BURST_GAP_NS = 10000,    /* from one message of a burst to the next: some writes of a lone one take as long */
+    BURST_FIRST = 4,         /* messages of a burst that go at once; from then on they are gathered */
+};
 
 static struct telex_frame frame_of(const telex_message *message, const struct telex_put *how)
 {
@@ -38,7 +44,7 @@ static bool is_full(const struct telex_stream *stream, bool reply)
 /* Whether a message of one small frame can be written at once, with nothing before it. */
 static bool goes_direct(const struct telex_stream *stream, const telex_message *message, const struct telex_put *how)
 {
-    return !(how->flags & TELEX_MORE) && message->length <= STREAM_COALESCE && message->descriptor_count == 0 &&
+    return message->length <= STREAM_COALESCE && message->descriptor_count == 0 &&
            telex_stream_idle(stream) && stream->admitted && !stream->finishing &&
            (!stream->controls || how->request != 0 ||
             (stream->costly_bytes + TELEX_WIRE_HEAD + message->length <= stream->limit_bytes &&
@@ -54,17 +60,24 @@ static bool reports_are_due(struct telex_stream *stream)
     return telex_stream_unreported(stream);
 }
 
+/* Writes a small message as one frame to `to`. Returns its bytes without the tail, which is of no account. */
+static size_t encode(struct telex_stream *stream, const telex_message *message, struct telex_frame *frame, uint8_t *to)
+{
+    const struct telex_wire *wire = stream->link.wire;
+    frame->first = true;
+    frame->body = frame->total = message->length;
+    size_t head = wire->head(frame, to);
+    if (message->length > 0)
+        memcpy(to + head, message->data, message->length);
+    memcpy(to + head + message->length, wire->tail, wire->tail_length);
+    return head + message->length;
+}
+
 /* Writes a lone small message, and what was taken since the last time, from the stack. 0, -EAGAIN (nothing was written), or the error. */
 static int write_direct(struct telex_stream *stream, const telex_message *message, struct telex_frame *frame)
 {
     uint8_t bytes[TELEX_WIRE_HEAD + STREAM_COALESCE + 256];
-    frame->first = true;
-    frame->body = frame->total = message->length;
-    size_t head = stream->link.wire->head(frame, bytes);
-    if (message->length > 0)
-        memcpy(bytes + head, message->data, message->length);
-    size_t data = head + message->length, length = data + stream->link.wire->tail_length;
-    memcpy(bytes + data, stream->link.wire->tail, stream->link.wire->tail_length);
+    size_t data = encode(stream, message, frame, bytes), length = data + stream->link.wire->tail_length;
     if (stream->controls && reports_are_due(stream))
         length += telex_stream_reports(stream, bytes + length, sizeof bytes - length, false, &(bool){false});
     struct iovec part = {bytes, length};
@@ -75,13 +88,50 @@ static int write_direct(struct telex_stream *stream, const telex_message *messag
     }
     if (written < 0)
         return telex_stream_write_failed(stream, written);
-    bool costs = stream_costs(frame->flags);
-    stream->costly_bytes += costs ? data : 0;
-    stream->costly_messages += costs;
-    stream->sent_messages++;
+    stream_count_begun(stream, data, stream_costs(frame->flags));
     if ((size_t)written == length)
         return 0;
     return telex_stream_stage_rest(stream, bytes + written, length - (size_t)written);
+}
+
+/* ---- small messages of a run ---- */
+
+/* Whether this one comes so soon after others that the helper gathers them from now on; a loop of sends is meant, whatever the messages are. */
+static bool is_burst(struct telex_stream *stream, const struct telex_put *how)
+{
+    struct telex_link *link = &stream->link;
+    if (!link->helped || how->call || how->request != 0 || (how->flags & TELEX_SYNC))
+        return false;
+    if (atomic_load_explicit(&link->bursting, memory_order_relaxed))
+        return true;
+    int64_t now = telex_clock();
+    stream->burst = now - stream->last_put < BURST_GAP_NS ? stream->burst + 1 : 0;
+    stream->last_put = now;
+    if (stream->burst < BURST_FIRST)
+        return false;
+    stream->burst = 0;
+    atomic_store_explicit(&link->bursting, true, memory_order_relaxed); /* read under the lock wherever it matters */
+    return true;
+}
+
+/* Nothing waits before it but what lies in the staging buffer, and nobody will want it back. A full buffer is written first. */
+static bool joins(struct telex_stream *stream, const telex_message *message, const struct telex_put *how)
+{
+    size_t bytes = TELEX_WIRE_HEAD + message->length + stream->link.wire->tail_length;
+    if ((how->flags & TELEX_SYNC) || message->length > STREAM_COALESCE || message->descriptor_count > 0)
+        return false;
+    if (stream->staging != NULL && stream->staging_end + bytes > STREAM_BUFFER)
+        telex_stream_push(&stream->link);
+    return telex_stream_make_staging(stream) && stream_may_join(stream, bytes);
+}
+
+static int join(struct telex_stream *stream, const telex_message *message, struct telex_frame *frame)
+{
+    size_t data = encode(stream, message, frame, stream->staging + stream->staging_end);
+    stream->staging_end += data + stream->link.wire->tail_length;
+    stream_count_begun(stream, data, stream_costs(frame->flags));
+    stream->link.gathered++;
+    return 0;
 }
 
 /* Copies the program's bytes of `parcel` that did not leave yet, so that it stands on its own. */
@@ -163,24 +213,28 @@ int telex_stream_put(struct telex_link *link, telex_message *message, const stru
     struct telex_frame frame = frame_of(message, how);
     uint64_t number = frame.number = stream->number + 1;
     int r = -EAGAIN;
-    if (goes_direct(stream, message, how))
+    bool more = (how->flags & TELEX_MORE) != 0 || is_burst(stream, how), joined = false;
+    if (!more && goes_direct(stream, message, how))
         r = write_direct(stream, message, &frame);
+    else if ((joined = joins(stream, message, how)))
+        r = join(stream, message, &frame);
     struct stream_parcel *parcel = NULL;
-    if (r == -EAGAIN)
+    if (r == -EAGAIN && link->out_end == 0)
         r = enqueue(stream, message, how, &frame, &parcel);
     if (r < 0)
-        return r;
+        return link->out_end != 0 ? link->out_end : r;
     message->number = stream->number = number;
     telex_stream_remember(stream, number, message->lane, TELEX_OFFERED);
     link->thirsty = stream->controls && (stream->limit_bytes - stream->costly_bytes < stream->link.window / 2 || parcel != NULL);
     admitted(stream, message, parcel != NULL && parcel->memory != NULL && parcel->memory == message->memory);
-    if (parcel == NULL)
+    if (parcel == NULL && !joined)
         return 0;
-    bool hold = (how->flags & TELEX_MORE) && (stream->queued_bytes < STREAM_BUFFER / 2 || (how->flags & TELEX_SYNC));
+    bool hold = more && (joined || stream->queued_bytes < STREAM_BUFFER / 2 || (how->flags & TELEX_SYNC));
     if (hold)
         atomic_store_explicit(&link->held, true, memory_order_relaxed); /* a hint: see telex_link_waits */
     else
         telex_stream_push(link); /* an error here shows at the next call: this message was admitted */
+    link->wants_helper = link->helped && !link->helper_works && !telex_stream_idle(stream) && link->out_end == 0;
     return stream->borrowed != NULL ? TELEX_PUT_BORROWED : 0;
 }
 

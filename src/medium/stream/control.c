@@ -141,13 +141,6 @@ void telex_stream_report(struct telex_link *link)
     report_now(stream);
 }
 
-/* So much credit may be granted and not told: no more than leaves the sender room for the longest frame. */
-static uint64_t telling_distance(const struct telex_stream *stream)
-{
-    uint64_t half = stream->link.window / 2, most = stream->link.window - TELEX_WIRE_LONGEST;
-    return half < most ? half : most;
-}
-
 void telex_stream_credit(struct telex_stream *stream)
 {
     if (!stream->controls)
@@ -164,7 +157,7 @@ void telex_stream_credit(struct telex_stream *stream)
     bool drained = given_back == stream->arrived_messages;
     bool many = stream->queue != UINT64_MAX && messages != stream->asked_messages &&
                 (drained || messages - stream->asked_messages > stream->queue / 2);
-    if (bytes < stream->asked_bytes + telling_distance(stream) && !many)
+    if (bytes < stream->asked_bytes + stream_telling_distance(stream) && !many)
         return;
     stream->asked_bytes = bytes > stream->asked_bytes ? bytes : stream->asked_bytes;
     stream->asked_messages = messages;

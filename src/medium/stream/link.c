@@ -158,6 +158,7 @@ static void count(struct telex_link *link, telex_counters *counters)
     counters->sent = stream->admitted_messages;
     counters->sent_bytes = stream->admitted_bytes;
     counters->taken = stream->peer_taken;
+    counters->received = atomic_load_explicit(&stream->quick_taken, memory_order_relaxed); /* written under [in] */
     counters->withdrawn = stream->withdrawn;
     counters->dropped = stream->dropped;
     counters->queued = stream->queued_messages;
@@ -246,6 +247,7 @@ const struct telex_link_ops telex_stream_ops = {
     .greet = greet,
     .admit = admit,
     .put = telex_stream_put,
+    .put_quickly = telex_stream_put_quickly,
     .keep = telex_stream_keep,
     .push = telex_stream_push,
     .drop = telex_stream_drop,
@@ -258,6 +260,7 @@ const struct telex_link_ops telex_stream_ops = {
     .count = count,
     .next = telex_stream_next,
     .take = telex_stream_take,
+    .take_quickly = telex_stream_take_quickly,
     .decide = telex_stream_decide,
     .report = telex_stream_report,
     .arm = arm,
@@ -289,6 +292,8 @@ int telex_stream_new(struct telex_bytes *bytes, const struct telex_settings *set
     stream->controls = (settings->wire->can & TELEX_CAN_GREET) != 0;
     stream->greeted = stream->admitted = !stream->controls;
     stream->buffer = settings->buffer;
+    stream->link.quick = stream->controls;
+    stream->link.helped = settings->flush == TELEX_FLUSH_HELPER;
     stream->ours = telex_link_greeting(settings, bytes->carries_descriptors);
     stream->link.max = settings->max;
     stream->link.fixed = settings->fixed;

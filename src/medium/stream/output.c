@@ -116,7 +116,7 @@ void telex_stream_output_free(struct telex_stream *stream)
 
 enum { PIECES_IN_A_WRITE = 17 }; /* a message of 1 MiB, and the rest of a piece before it */
 
-static bool make_staging(struct telex_stream *stream)
+bool telex_stream_make_staging(struct telex_stream *stream)
 {
     if (stream->staging == NULL)
         stream->staging = malloc(STREAM_BUFFER);
@@ -332,7 +332,7 @@ int telex_stream_write_failed(struct telex_stream *stream, ssize_t error)
 
 int telex_stream_stage_rest(struct telex_stream *stream, const uint8_t *bytes, size_t length)
 {
-    if (!make_staging(stream)) /* a frame cut off midway cannot be mended: the channel is lost */
+    if (!telex_stream_make_staging(stream)) /* a frame cut off midway cannot be mended: the channel is lost */
         return telex_stream_write_failed(stream, -ENOMEM);
     memcpy(stream->staging, bytes, length);
     stream->staging_at = 0;
@@ -459,10 +459,11 @@ int telex_stream_push(struct telex_link *link)
     if (stream->broken)
         return link->out_end;
     set_blocked(stream, false);
+    link->gathered = 0;
     atomic_store_explicit(&link->held, false, memory_order_relaxed); /* as blocked */
     if (telex_stream_idle(stream) && !stream->report_due && (!stream->finishing || stream->ended_writing))
         return 0;
-    if (!make_staging(stream))
+    if (!telex_stream_make_staging(stream))
         return telex_say(-ENOMEM, "no memory for the buffer that messages leave through");
     for (;;) {
         if (stream->current == NULL)
@@ -477,6 +478,8 @@ int telex_stream_push(struct telex_link *link)
         }
         if (written < 0)
             return telex_stream_write_failed(stream, written);
+        /* Relaxed: the helper looks whether it is needed at all; it takes the lock to act. */
+        atomic_store_explicit(&link->pushes, atomic_load_explicit(&link->pushes, memory_order_relaxed) + 1, memory_order_relaxed);
         wrote_train(stream, &train, (size_t)written);
     }
     end_writing(stream);

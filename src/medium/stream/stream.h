@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The stream driver: messages over any byte stream, written once. input.c reads and assembles, admit.c admits, output.c queues and writes, control.c
- * acts on control frames and reports what was taken, rendezvous.c withdraws, link.c greets and ends, port.c listens.
+ * The stream driver: messages over any byte stream, written once. input.c reads and assembles, admit.c admits, output.c queues and writes,
+ * quick.c does the common cases of both in few instructions, control.c acts on control frames and reports what was taken, rendezvous.c withdraws, link.c greets and ends, port.c listens.
  *
  * Which lock guards what stands beside each member ([in], [out]: struct telex_link). What the in side counts and the
  * out side reports is published in single-writer atomics, so that receiving a message needs no second lock.
@@ -109,7 +109,7 @@ struct telex_stream {
 
     /* ---- published by [in], read by [out] ---- */
     struct stream_lane_in lane_in;      /* lane 0 lives here, others follow in its list */
-    _Atomic uint64_t taken_messages;
+    _Atomic uint64_t taken_messages, quick_taken; /* quick_taken: of these, by take_quickly */
     _Atomic uint64_t credit_bytes, credit_messages;
 
     /* ---- [out] ---- */
@@ -134,6 +134,8 @@ struct telex_stream {
     uint64_t unbegun;          /* of those queued that cost credit, not begun */
     uint64_t begun_total[2];   /* lengths of long messages that are midway, [1]: replies; each at most link.max */
     uint64_t number;           /* the last number given */
+    int64_t last_put;          /* ns; flush=helper: when the last asynchronous message was put, while they are not gathered */
+    unsigned burst;            /* how many followed each other fast */
     uint64_t limit_bytes, limit_messages; /* the peer's credit, cumulative */
     uint64_t sent_messages;    /* begun, cumulative */
     uint64_t costly_bytes, costly_messages; /* of these, what cost credit */
@@ -156,6 +158,31 @@ static inline struct telex_stream *stream_of(struct telex_link *link)
 static inline bool stream_costs(unsigned flags)
 {
     return !(flags & TELEX_WIRE_REPLY);
+}
+
+/* [out] Nothing at all waits but what lies in the staging buffer, which may grow by `bytes` (data frames that cost credit) more. */
+static inline bool stream_may_join(const struct telex_stream *stream, size_t bytes)
+{
+    size_t room = stream->buffer < STREAM_BUFFER ? (size_t)stream->buffer : STREAM_BUFFER;
+    return stream->staging != NULL && stream->staging_end + bytes <= room && stream->queued_messages == 0 && stream->current == NULL &&
+           stream->owed == NULL && stream->admitted && !stream->finishing && stream->link.out_end == 0 &&
+           !atomic_load_explicit(&stream->link.blocked, memory_order_relaxed) &&
+           (!stream->controls || (stream->costly_bytes + bytes <= stream->limit_bytes && stream->costly_messages < stream->limit_messages));
+}
+
+/* So much credit may be granted and not told: no more than leaves the sender room for the longest frame. */
+static inline uint64_t stream_telling_distance(const struct telex_stream *stream)
+{
+    uint64_t half = stream->link.window / 2, most = stream->link.window - TELEX_WIRE_LONGEST;
+    return half < most ? half : most;
+}
+
+/* [out] The rest of what is counted when a message of one frame begins. */
+static inline void stream_count_begun(struct telex_stream *stream, size_t bytes, bool costs)
+{
+    stream->costly_bytes += costs ? bytes : 0;
+    stream->costly_messages += costs;
+    stream->sent_messages++;
 }
 
 /* link.c */
@@ -188,7 +215,12 @@ int telex_stream_put(struct telex_link *link, telex_message *message, const stru
 int telex_stream_keep(struct telex_link *link);
 int telex_stream_drop(struct telex_link *link, unsigned lane);
 
+/* quick.c */
+bool telex_stream_put_quickly(struct telex_link *link, telex_message *message, unsigned flags);
+enum telex_taken telex_stream_take_quickly(struct telex_link *link, telex_message *ret_message);
+
 /* output.c [out] */
+bool telex_stream_make_staging(struct telex_stream *stream);          /* false: out of memory */
 int telex_stream_push(struct telex_link *link);
 int telex_stream_write_failed(struct telex_stream *stream, ssize_t error); /* nothing leaves any more; returns what the direction ended with */
 int telex_stream_stage_rest(struct telex_stream *stream, const uint8_t *bytes, size_t length); /* the end of a frame whose beginning was written */
