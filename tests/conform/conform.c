@@ -6,12 +6,29 @@
 
 /* ---- conversations ---- */
 
+/* The medium's own options, but for those that the case gives itself. */
+static int add_query(const char *query, const char *options, char *to, size_t size)
+{
+    int length = 0;
+    while (query[0] != '\0') {
+        int part = (int)strcspn(query, "&"), name = (int)strcspn(query, "=") + 1;
+        const char *given = options;
+        while (given != NULL && strncmp(given, query, (size_t)name) != 0) {
+            given = strchr(given, '&');
+            given = given != NULL ? given + 1 : NULL;
+        }
+        if (given == NULL)
+            length += snprintf(to + length, size - (size_t)length, "&%.*s", part, query);
+        query += part + (query[part] == '&');
+    }
+    return length;
+}
+
 void conform_address(const struct conform_setup *setup, const char *options, char *ret_address, size_t size)
 {
     int length = snprintf(ret_address, size, setup->medium->address, testing_directory());
     length += snprintf(ret_address + length, size - (size_t)length, "?wire=%s", setup->wire);
-    if (setup->medium->query[0] != '\0')
-        length += snprintf(ret_address + length, size - (size_t)length, "&%s", setup->medium->query);
+    length += add_query(setup->medium->query, options, ret_address + length, size - (size_t)length);
     if (options[0] != '\0')
         snprintf(ret_address + length, size - (size_t)length, "&%s", options);
 }
@@ -228,7 +245,7 @@ bool is_evidence(void)
 static const struct conform_theme *const themes[] = {
     &conform_sending, &conform_full,    &conform_rendezvous, &conform_calls,   &conform_waiting, &conform_readiness,
     &conform_ending,  &conform_passing, &conform_meeting,    &conform_serving, &conform_hostile, &conform_flooding,
-    &conform_neglect, &conform_crowd,
+    &conform_neglect, &conform_crowd,   &conform_gathering,
 };
 
 static const struct {
@@ -245,22 +262,43 @@ static bool applies(const struct conform_case *one, const struct conform_medium 
     return !is_short() || !(one->media & LONG_FORM);
 }
 
-enum { MOST_CASES = 4096 };
+enum { MOST_CASES = 16384, MOST_MEDIA = 96 };
+
+/* In the long form every medium also with every way to wait and to flush, but for those that delay each byte. */
+static const char *const variations[] = {"wait=block", "wait=spin", "flush=helper", "wait=block&flush=helper", "wait=spin&flush=helper"};
+
+static size_t vary(struct conform_medium media[MOST_MEDIA])
+{
+    size_t count = 0;
+    for (size_t i = 0; i < conform_medium_count; i++) {
+        media[count++] = conform_media[i];
+        for (size_t k = 0; is_evidence() && !conform_media[i].faulty && conform_media[i].query[0] == '\0' && k < sizeof variations / sizeof *variations; k++) {
+            char name[64];
+            snprintf(name, sizeof name, "%s-%s", conform_media[i].name, variations[k]);
+            media[count] = conform_media[i];
+            media[count].name = strdup(name);
+            media[count++].query = variations[k];
+        }
+    }
+    return count;
+}
 
 int main(int argc, char **argv)
 {
     static struct testing_case cases[MOST_CASES];
-    static struct conform_setup setups[16][3];
+    static struct conform_medium media[MOST_MEDIA];
+    static struct conform_setup setups[MOST_MEDIA][3];
     static char names[MOST_CASES][96];
     if (argc > 1 && strcmp(argv[1], "--short") == 0) {
         setenv("CONFORM_SHORT", "1", 1);
         argc--, argv++;
     }
     size_t count = 0;
-    for (size_t medium = 0; medium < conform_medium_count; medium++)
+    size_t medium_count = vary(media);
+    for (size_t medium = 0; medium < medium_count; medium++)
         for (size_t wire = 0; wire < 3; wire++) {
             struct conform_setup *setup = &setups[medium][wire];
-            *setup = (struct conform_setup){&conform_media[medium], wires[wire].name, wires[wire].on};
+            *setup = (struct conform_setup){&media[medium], wires[wire].name, wires[wire].on};
             for (size_t theme = 0; theme < sizeof themes / sizeof *themes; theme++)
                 for (size_t i = 0; i < themes[theme]->count; i++) {
                     const struct conform_case *one = &themes[theme]->cases[i];

@@ -481,7 +481,7 @@ static void names_of_the_dead(void **state)
     telex_listener_close(listener);
     telex_channel *channel;
     char dialed[512];
-    conform_dialable(address, strncmp(setup->medium->name, "tcp", 3) == 0 ? "tcp://127.0.0.1:1" : address, dialed,
+    conform_dialable(address, strncmp(setup->medium->address, "tcp:", 4) == 0 ? "tcp://127.0.0.1:1" : address, dialed,
                      sizeof dialed);
     *strchr(dialed, '?') = '\0';
     if (!setup->medium->faulty) {

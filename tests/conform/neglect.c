@@ -283,7 +283,7 @@ static void interrupted_before_the_close(void **state)
     assert_gives(telex_receive(talk.channel, &message, SECONDS(10)), -EINTR, talk.channel);
     talk_say(&talk, 'g');
     uint64_t untaken = 1;
-    assert_gives(telex_close(talk.channel, SECONDS(10), &untaken), 0, NULL);
+    assert_gives(telex_close(talk.channel, SECONDS(50), &untaken), 0, NULL);
     assert_int_equal(untaken, 0);
     talk.channel = NULL;
     talk_end(&talk);
@@ -298,7 +298,7 @@ static const struct conform_case cases[] = {
     {"unanswered_requests_are_bounded", unanswered_requests_are_bounded, ON_TELEX, NO_FAULTS, 60},
     {"a_sentence_that_is_no_utf8", a_sentence_that_is_no_utf8, ON_TELEX, ANY_MEDIUM, 0},
     {"waits_without_descriptors", waits_without_descriptors, ON_TELEX, ANY_MEDIUM, 0},
-    {"interrupted_before_the_close", interrupted_before_the_close, ON_TELEX, ANY_MEDIUM, 0},
+    {"interrupted_before_the_close", interrupted_before_the_close, ON_TELEX, ANY_MEDIUM, 60},
 };
 
 const struct conform_theme conform_neglect = {cases, sizeof cases / sizeof *cases};

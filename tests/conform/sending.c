@@ -345,7 +345,7 @@ static void expect_two(struct talk *talk)
 static void more_is_held_back(void **state)
 {
     struct talk talk;
-    talk_begin(&talk, *state, "", expect_two);
+    talk_begin(&talk, *state, "flush=call", expect_two);
     telex_message message = message_of(&talk, pattern(0, 20), 20);
     assert_good(telex_send(talk.channel, &message, TELEX_MORE, SECONDS(5)));
     talk_say(&talk, '1');
