@@ -52,17 +52,27 @@ struct bench_contender {
     void (*close)(void *end);
 };
 
-extern const struct bench_contender bench_raw_blocking, bench_raw_busy, bench_raw_each;
+extern const struct bench_contender bench_raw_blocking, bench_raw_busy, bench_raw_each, bench_raw_packed;
 extern const struct bench_contender bench_ring, bench_ring_batch, bench_ring_rarely, bench_futex, bench_copy;
 extern const struct bench_contender bench_telex_block, bench_telex_adaptive, bench_telex_spin;
+extern const struct bench_contender bench_telex_helper, bench_telex_run, bench_telex_many, bench_telex_beside, bench_telex_behind;
+extern const struct bench_contender bench_telex_few_call, bench_telex_few_helper;
 extern const struct bench_contender bench_telex_more, bench_telex_loan, bench_telex_small;
 extern const struct bench_contender bench_telex_call_block, bench_telex_call_adaptive, bench_telex_call_spin;
-extern const struct bench_contender bench_zmq_pair, bench_zmq_request;
+extern const struct bench_contender bench_zmq_pair, bench_zmq_request, bench_zmq_push;
+extern const struct bench_contender bench_nanomsg_pair;
 extern const struct bench_contender bench_nng_pair, bench_nng_request;
 extern const struct bench_contender bench_ucx, bench_iceoryx, bench_iceoryx_block;
 
 /* Ends this process; the run has failed for the reason given. */
 _Noreturn void bench_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/*
+ * Two pipes, one each way: made by the passive side, opened by both, which wait for each other there. ret_fds[0] is to be read, ret_fds[1] to be
+ * written.
+ */
+void bench_fifos_make(char address[BENCH_ADDRESS]);
+void bench_fifos_open(const char *address, bool active, int ret_fds[2]);
 
 /* A name that is this run's own, for sockets in the abstract namespace: nothing stays behind. */
 const char *bench_unique(void);
@@ -74,6 +84,7 @@ enum bench_shape {
     BENCH_LOOSE,   /* the same, wherever the kernel puts them */
     BENCH_PAIRS,   /* two such pairs at once, wherever the kernel puts them */
     BENCH_ONE_WAY, /* one pair, one core each: as many as will go, in one direction */
+    BENCH_LOOSE_WAY, /* the same, wherever the kernel puts them */
 };
 
 enum bench_tag { BENCH_NEAR, BENCH_FAR, BENCH_MIXED };
@@ -99,6 +110,9 @@ struct bench_job {
 
 /* Maps what the processes of a run share. Once, before all else. */
 void bench_measure_init(void);
+
+/* Whether it is measured how many go in one direction. */
+bool bench_is_one_way(enum bench_shape shape);
 
 /* Whether each process of the shape has a core of its own. */
 bool bench_pinned(enum bench_shape shape);

@@ -19,7 +19,7 @@ static const int64_t DURATION = 250000000, QUICK_DURATION = 50000000;
     {                                                                                                                  \
         .name = "trip-" MEDIUM "-" #SIZE, .shape = BENCH_TRIP, .medium = MEDIUM, .size = SIZE,                         \
         .contenders = {&bench_raw_blocking, &bench_telex_block, &bench_raw_busy, &bench_telex_adaptive,                \
-                       &bench_telex_spin,   &bench_zmq_pair,    &bench_nng_pair},                                      \
+                       &bench_telex_spin,   &bench_zmq_pair,    &bench_nng_pair, &bench_nanomsg_pair},                 \
         .ratios = {                                                                                                    \
             {&bench_telex_block, &bench_raw_blocking, BENCH_P50, false, {1.20}},                                       \
             {&bench_telex_adaptive, &bench_raw_busy, BENCH_P50, false, {1.25}},                                        \
@@ -29,6 +29,7 @@ static const int64_t DURATION = 250000000, QUICK_DURATION = 50000000;
             {&bench_telex_block, &bench_nng_pair, BENCH_P50, false, {1.00}},                                           \
             {&bench_telex_adaptive, &bench_zmq_pair, BENCH_P50, false, {1.00}},                                        \
             {&bench_telex_adaptive, &bench_nng_pair, BENCH_P50, false, {1.00}},                                        \
+            {&bench_telex_adaptive, &bench_nanomsg_pair, BENCH_P50, false, {1.00}},                                    \
         },                                                                                                             \
     }
 
@@ -83,22 +84,83 @@ static const int64_t DURATION = 250000000, QUICK_DURATION = 50000000;
 #define RATE(MEDIUM, SIZE)                                                                                             \
     {                                                                                                                  \
         .name = "rate-" MEDIUM "-" #SIZE, .shape = BENCH_ONE_WAY, .medium = MEDIUM, .size = SIZE,                      \
-        .contenders = {&bench_raw_each, &bench_telex_adaptive, &bench_zmq_pair, &bench_nng_pair},                      \
+        .contenders = {&bench_raw_each, &bench_telex_adaptive, &bench_zmq_pair, &bench_nng_pair, &bench_nanomsg_pair}, \
         .ratios = {                                                                                                    \
             {&bench_telex_adaptive, &bench_raw_each, BENCH_MESSAGES, true, {0.90}},                                    \
             {&bench_telex_adaptive, &bench_zmq_pair, BENCH_MESSAGES, true, {0}},                                       \
-            {&bench_telex_adaptive, &bench_nng_pair, BENCH_MESSAGES, true, {0}},                                       \
+            {&bench_telex_adaptive, &bench_nng_pair, BENCH_MESSAGES, true, {1.00}},                                    \
+            {&bench_telex_adaptive, &bench_nanomsg_pair, BENCH_MESSAGES, true, {1.00}},                                \
+        },                                                                                                             \
+    }
+
+/* Messages that follow each other: what sharing a system call is worth. Pinned or not: a library with threads of its own gains by either. */
+#define RUN(NAME, SHAPE, MEDIUM, SIZE)                                                                                 \
+    {                                                                                                                  \
+        .name = NAME "-" MEDIUM "-" #SIZE, .shape = SHAPE, .medium = MEDIUM, .size = SIZE,                             \
+        .contenders = {&bench_raw_packed, &bench_telex_run, &bench_telex_many, &bench_telex_helper, &bench_zmq_pair,   \
+                       &bench_zmq_push, &bench_nanomsg_pair, &bench_nng_pair},                                         \
+        .ratios = {                                                                                                    \
+            {&bench_telex_run, &bench_raw_packed, BENCH_MESSAGES, true, {0.40}},                                       \
+            {&bench_telex_many, &bench_raw_packed, BENCH_MESSAGES, true, {0.40}},                                      \
+            {&bench_telex_helper, &bench_zmq_pair, BENCH_MESSAGES, true, {3.00}},                                      \
+            {&bench_telex_helper, &bench_zmq_push, BENCH_MESSAGES, true, {3.00}},                                      \
+            {&bench_telex_helper, &bench_nanomsg_pair, BENCH_MESSAGES, true, {1.00}},                                  \
+            {&bench_telex_helper, &bench_nng_pair, BENCH_MESSAGES, true, {1.00}},                                      \
+        },                                                                                                             \
+    }
+
+/* Pipes: the same for two that open them themselves, and for pipe://, which no other library has. */
+#define PIPE_RUN(MEDIUM, SIZE)                                                                                         \
+    {                                                                                                                  \
+        .name = "run-" MEDIUM "-" #SIZE, .shape = BENCH_ONE_WAY, .medium = MEDIUM, .size = SIZE,                       \
+        .contenders = {&bench_raw_packed, &bench_telex_run, &bench_telex_many, &bench_telex_helper},                   \
+        .ratios = {                                                                                                    \
+            {&bench_telex_run, &bench_raw_packed, BENCH_MESSAGES, true, {0.40}},                                       \
+            {&bench_telex_many, &bench_raw_packed, BENCH_MESSAGES, true, {0.40}},                                      \
+        },                                                                                                             \
+    }
+
+#define PIPE_TRIP(MEDIUM, SIZE)                                                                                        \
+    {                                                                                                                  \
+        .name = "trip-" MEDIUM "-" #SIZE, .shape = BENCH_TRIP, .medium = MEDIUM, .size = SIZE,                         \
+        .contenders = {&bench_raw_blocking, &bench_telex_block, &bench_raw_busy, &bench_telex_adaptive},               \
+        .ratios = {                                                                                                    \
+            {&bench_telex_block, &bench_raw_blocking, BENCH_P50, false, {1.20}},                                       \
+            {&bench_telex_adaptive, &bench_raw_busy, BENCH_P50, false, {1.25}},                                        \
+        },                                                                                                             \
+    }
+
+/* How late the last of a few messages is that are sent at once, of which flush=helper gathers some. */
+#define LATE(MEDIUM, SIZE)                                                                                             \
+    {                                                                                                                  \
+        .name = "late-" MEDIUM "-" #SIZE, .shape = BENCH_TRIP, .medium = MEDIUM, .size = SIZE,                         \
+        .contenders = {&bench_telex_few_call, &bench_telex_few_helper},                                                \
+        .ratios = {                                                                                                    \
+            {&bench_telex_few_helper, &bench_telex_few_call, BENCH_P50, false, {0}},                                   \
+            {&bench_telex_few_helper, &bench_telex_few_call, BENCH_P99, false, {0}},                                   \
+        },                                                                                                             \
+    }
+
+#define BESIDE(MEDIUM, SIZE)                                                                                           \
+    {                                                                                                                  \
+        .name = "beside-" MEDIUM "-" #SIZE, .shape = BENCH_TRIP, .medium = MEDIUM, .size = SIZE,                       \
+        .contenders = {&bench_telex_beside, &bench_telex_behind, &bench_telex_call_adaptive},                          \
+        .ratios = {                                                                                                    \
+            {&bench_telex_beside, &bench_telex_behind, BENCH_P50, false, {0}},                                         \
+            {&bench_telex_beside, &bench_telex_call_adaptive, BENCH_P50, false, {0}},                                  \
         },                                                                                                             \
     }
 
 #define BULK(MEDIUM, SIZE)                                                                                             \
     {                                                                                                                  \
         .name = "bulk-" MEDIUM "-" #SIZE, .shape = BENCH_ONE_WAY, .medium = MEDIUM, .size = SIZE,                      \
-        .contenders = {&bench_raw_blocking, &bench_telex_adaptive, &bench_zmq_pair, &bench_nng_pair},                  \
+        .contenders = {&bench_raw_blocking, &bench_telex_adaptive, &bench_zmq_pair, &bench_nng_pair,                   \
+                       &bench_nanomsg_pair},                                                                           \
         .ratios = {                                                                                                    \
             {&bench_telex_adaptive, &bench_raw_blocking, BENCH_BYTES, true, {0.90}},                                   \
-            {&bench_telex_adaptive, &bench_zmq_pair, BENCH_BYTES, true, {0}},                                          \
-            {&bench_telex_adaptive, &bench_nng_pair, BENCH_BYTES, true, {0}},                                          \
+            {&bench_telex_adaptive, &bench_zmq_pair, BENCH_BYTES, true, {1.00}},                                       \
+            {&bench_telex_adaptive, &bench_nng_pair, BENCH_BYTES, true, {1.00}},                                       \
+            {&bench_telex_adaptive, &bench_nanomsg_pair, BENCH_BYTES, true, {1.00}},                                   \
         },                                                                                                             \
     }
 
@@ -184,6 +246,14 @@ static const struct bench_cell cells[] = {
     PAIRS("tcp", 64),
     RATE("unix", 64),
     RATE("tcp", 64),
+    RUN("run", BENCH_ONE_WAY, "unix", 64),
+    RUN("run", BENCH_ONE_WAY, "tcp", 64),
+    RUN("loose-run", BENCH_LOOSE_WAY, "unix", 64),
+    RUN("loose-run", BENCH_LOOSE_WAY, "tcp", 64),
+    LATE("unix", 64),
+    LATE("tcp", 64),
+    BESIDE("unix", 64),
+    BESIDE("tcp", 64),
     SHM_RATE(64),
     SHM_BULK(1024, 0),
     SHM_BULK(65536, 0.90),

@@ -231,7 +231,7 @@ static void passive(struct talk *talk, const struct bench_job *job)
     reach(talk, PASSIVE, LISTENING);
     job->contender->accept(end);
     reach(talk, PASSIVE, CONNECTED);
-    if (job->shape == BENCH_ONE_WAY) {
+    if (bench_is_one_way(job->shape)) {
         take(talk, job, end);
     } else {
         while (answer(job->contender, end, job->size)[0] != BENCH_LAST)
@@ -253,7 +253,7 @@ static void active(struct talk *talk, const struct bench_job *job)
     void *end = job->contender->dial(job->contender, job->medium, job->size, talk->address);
     reach(talk, ACTIVE, CONNECTED);
     wait_for_go();
-    (job->shape == BENCH_ONE_WAY ? give : ask)(talk, job, end, message);
+    (bench_is_one_way(job->shape) ? give : ask)(talk, job, end, message);
     leave(talk, ACTIVE, job->contender, end);
     free(message);
 }
@@ -379,6 +379,11 @@ static void rates(struct bench_run *run, size_t size)
     run->figure[BENCH_BYTES] = (double)talk->count * (double)size / seconds;
 }
 
+bool bench_is_one_way(enum bench_shape shape)
+{
+    return shape == BENCH_ONE_WAY || shape == BENCH_LOOSE_WAY;
+}
+
 bool bench_pinned(enum bench_shape shape)
 {
     return shape == BENCH_TRIP || shape == BENCH_ONE_WAY;
@@ -403,7 +408,7 @@ static void once(const struct bench_job *job, struct bench_run *ret_run)
     if (ret_run->failed)
         fprintf(stderr, "telex-bench: %s over %s failed: %s\n", job->contender->name, job->medium,
                 shared->error[0] ? shared->error : "killed, or not done in time");
-    else if (job->shape == BENCH_ONE_WAY)
+    else if (bench_is_one_way(job->shape))
         rates(ret_run, job->size);
     else
         trips(ret_run, pairs);

@@ -27,6 +27,7 @@ static const struct shown {
     [BENCH_LOOSE] = {3, {BENCH_P50, BENCH_P99, BENCH_MEAN}},
     [BENCH_PAIRS] = {3, {BENCH_MEAN, BENCH_P50, BENCH_P99}},
     [BENCH_ONE_WAY] = {2, {BENCH_MESSAGES, BENCH_BYTES}},
+    [BENCH_LOOSE_WAY] = {2, {BENCH_MESSAGES, BENCH_BYTES}},
 };
 
 static const char *const shape_titles[] = {
@@ -34,6 +35,7 @@ static const char *const shape_titles[] = {
     [BENCH_LOOSE] = "round trip, not pinned",
     [BENCH_PAIRS] = "round trip, two pairs, not pinned",
     [BENCH_ONE_WAY] = "one way, one core each",
+    [BENCH_LOOSE_WAY] = "one way, not pinned",
 };
 
 /* ---- statistics ------------------------------------------------------------------------------------------ */

@@ -6,7 +6,16 @@
 
 #include "bench.h"
 
-enum { LONG = 65536, SMALL = 64, BATCH = 32 };
+enum {
+    LONG = 65536,
+    SMALL = 64,
+    BATCH = 32,
+    RUN = 1024,   /* messages with TELEX_MORE before one without */
+    MANY = 512,   /* messages in a call */
+    FEW = 6,      /* more than go at once with flush=helper */
+    HELPER = 16,  /* in a contender's variant, beside how it waits */
+    BULK = 65536, /* bytes of a message of the transfer that others are beside of */
+};
 
 static const int64_t PATIENCE = 1000000000;
 
@@ -14,7 +23,12 @@ struct end {
     telex_listener *listener;
     telex_channel *channel;
     telex_message message; /* the last one that came; its memory is used again */
-    unsigned held;         /* sent with TELEX_MORE, since one without */
+    const char *fifos;     /* medium fd: where its pipes are, until they are open */
+    telex_options options;
+    unsigned held;         /* sent with TELEX_MORE, since one without; or gathered for one call */
+    telex_message *many;   /* MANY of them, sent or received in one call */
+    unsigned at, count;    /* of the received ones: the next, and how many there are */
+    unsigned char *bulk;
 };
 
 static struct end *end_new(void)
@@ -27,7 +41,9 @@ static struct end *end_new(void)
 
 static telex_options options_of(const struct bench_contender *contender)
 {
-    return (telex_options){.size = sizeof(telex_options), .wait = (uint32_t)contender->variant};
+    return (telex_options){.size = sizeof(telex_options),
+                           .wait = (uint32_t)(contender->variant & ~HELPER),
+                           .flush = contender->variant & HELPER ? TELEX_FLUSH_HELPER : TELEX_FLUSH_CALL};
 }
 
 /* As much shared memory as the bare ring has (ring.c), and for long messages room for a few. Both sides ask for it. */
@@ -43,9 +59,16 @@ static void *pair_listen(const struct bench_contender *contender, const char *me
                          char address[BENCH_ADDRESS])
 {
     struct end *end = end_new();
-    telex_options options = options_of(contender);
+    telex_options options = end->options = options_of(contender);
+    if (strcmp(medium, "fd") == 0) {
+        bench_fifos_make(address);
+        end->fifos = address;
+        return end;
+    }
     if (strcmp(medium, "tcp") == 0)
         snprintf(address, BENCH_ADDRESS, "tcp://127.0.0.1:0");
+    else if (strcmp(medium, "pipe") == 0)
+        snprintf(address, BENCH_ADDRESS, "pipe:///tmp/%s", bench_unique());
     else
         snprintf(address, BENCH_ADDRESS, "%s://%s%s", medium, strcmp(medium, "shm") == 0 ? "" : "@", bench_unique());
     enlarge(address, medium, size);
@@ -55,9 +78,22 @@ static void *pair_listen(const struct bench_contender *contender, const char *me
     return end;
 }
 
+static void fd_address(const char *fifos, bool active, char address[BENCH_ADDRESS])
+{
+    int fds[2];
+    bench_fifos_open(fifos, active, fds);
+    snprintf(address, BENCH_ADDRESS, "fd:%d,%d", fds[0], fds[1]);
+}
+
 static void pair_accept(void *each)
 {
     struct end *end = each;
+    if (end->fifos) {
+        char address[BENCH_ADDRESS];
+        fd_address(end->fifos, false, address);
+        if (telex_listen(address, &end->options, &end->listener) < 0)
+            bench_fail("telex_listen: %s", telex_reason(NULL));
+    }
     if (telex_accept(end->listener, telex_after(PATIENCE), &end->channel) < 0)
         bench_fail("telex_accept: %s", telex_reason(NULL));
 }
@@ -68,6 +104,8 @@ static void *pair_dial(const struct bench_contender *contender, const char *medi
     telex_options options = options_of(contender);
     char where[BENCH_ADDRESS];
     snprintf(where, sizeof where, "%s", address);
+    if (strcmp(medium, "fd") == 0)
+        fd_address(address, true, where);
     enlarge(where, medium, size);
     if (telex_dial(where, &options, telex_after(PATIENCE), &end->channel) < 0)
         bench_fail("telex_dial: %s", telex_reason(NULL));
@@ -78,6 +116,10 @@ static void pair_close(void *each)
 {
     struct end *end = each;
     telex_release(&end->message);
+    for (unsigned i = 0; end->many && i < MANY; i++)
+        telex_release(&end->many[i]);
+    free(end->many);
+    free(end->bulk);
     telex_close(end->channel, telex_after(PATIENCE), NULL);
     telex_listener_close(end->listener);
     free(end);
@@ -112,6 +154,114 @@ static void pair_finish(void *each)
     struct end *end = each;
     if (telex_flush(end->channel, TELEX_NEVER) < 0)
         bench_fail("telex_flush: %s", telex_reason(end->channel));
+}
+
+/* Gathers whole buffers. */
+static void run_send(void *each, const void *data, size_t size)
+{
+    struct end *end = each;
+    telex_message message = telex_binary(data, size);
+    end->held = (end->held + 1) % RUN;
+    if (telex_send(end->channel, &message, end->held > 0 ? TELEX_MORE : 0, TELEX_NEVER) < 0)
+        bench_fail("telex_send: %s", telex_reason(end->channel));
+}
+
+static telex_message *make_many(struct end *end)
+{
+    if (!end->many && !(end->many = calloc(MANY, sizeof *end->many)))
+        bench_fail("out of memory");
+    return end->many;
+}
+
+static void send_gathered(struct end *end)
+{
+    for (unsigned sent = 0; sent < end->held;) {
+        int r = telex_send_many(end->channel, end->many + sent, end->held - sent, TELEX_NEVER);
+        if (r < 0)
+            bench_fail("telex_send_many: %s", telex_reason(end->channel));
+        sent += (unsigned)r;
+    }
+    end->held = 0;
+}
+
+/* The bytes of all are the same; only the last message's first byte differs, and it is in the last call. */
+static void many_send(void *each, const void *data, size_t size)
+{
+    struct end *end = each;
+    make_many(end)[end->held++] = telex_binary(data, size);
+    if (end->held == MANY || *(const unsigned char *)data == BENCH_LAST)
+        send_gathered(end);
+}
+
+static const unsigned char *many_receive(void *each, size_t size)
+{
+    struct end *end = each;
+    if (end->at == end->count) {
+        int r = telex_receive_many(end->channel, make_many(end), MANY, TELEX_NEVER);
+        if (r < 0)
+            bench_fail("telex_receive_many: %s", telex_reason(end->channel));
+        end->at = 0;
+        end->count = (unsigned)r;
+    }
+    const telex_message *message = &end->many[end->at++];
+    if (message->length != size)
+        bench_fail("%zu bytes came where %zu were sent", message->length, size);
+    return message->data;
+}
+
+/* Some messages one behind the other, and one answer to the last of them: how late that one comes. */
+static void few_exchange(void *each, const void *data, size_t size)
+{
+    for (unsigned i = 0; i < FEW; i++)
+        pair_send(each, data, size);
+    pair_receive(each, size);
+}
+
+static const unsigned char *few_answer(void *each, size_t size)
+{
+    const unsigned char *data = NULL;
+    for (unsigned i = 0; i < FEW; i++)
+        data = pair_receive(each, size);
+    pair_send(each, data, size);
+    return data;
+}
+
+/* A call while as much of a bulk transfer as will go is on its way: on a lane of its own (variant), or behind it. */
+static void exchange_on(struct end *end, const void *data, size_t size, uint8_t lane)
+{
+    if (!end->bulk && !(end->bulk = calloc(1, BULK)))
+        bench_fail("out of memory");
+    telex_message bulk = telex_binary(end->bulk, BULK);
+    while (telex_send(end->channel, &bulk, 0, TELEX_NOW) == 0)
+        ;
+    telex_message request = telex_binary(data, size);
+    request.lane = lane;
+    if (telex_call(end->channel, &request, &end->message, TELEX_NEVER) < 0)
+        bench_fail("telex_call: %s", telex_reason(end->channel));
+    whole(end, size);
+}
+
+static void beside_exchange(void *each, const void *data, size_t size)
+{
+    exchange_on(each, data, size, 1);
+}
+
+static void behind_exchange(void *each, const void *data, size_t size)
+{
+    exchange_on(each, data, size, 0);
+}
+
+static const unsigned char *beside_answer(void *each, size_t size)
+{
+    struct end *end = each;
+    do {
+        if (telex_receive(end->channel, &end->message, TELEX_NEVER) < 0)
+            bench_fail("telex_receive: %s", telex_reason(end->channel));
+    } while (!(end->message.flags & TELEX_IS_CALL));
+    telex_message reply = telex_binary(end->message.data, size);
+    if (telex_reply(end->channel, &end->message, &reply, 0, TELEX_NEVER) < 0)
+        bench_fail("telex_reply: %s", telex_reason(end->channel));
+    return whole(end, size);
 }
 
 static void more_send(void *each, const void *data, size_t size)
@@ -181,6 +331,11 @@ static const unsigned char *call_answer(void *each, size_t size)
         .dial = pair_dial, .send = SEND, .receive = RECEIVE, .finish = pair_finish, .close = pair_close,               \
     }
 #define TELEX_PAIR(NAME, WAIT, SHOWS) TELEX_BY(NAME, WAIT, pair_send, pair_receive, SHOWS)
+#define TELEX_ASKING(NAME, WAIT, EXCHANGE, ANSWER, SHOWS)                                                              \
+    {                                                                                                                  \
+        .name = NAME, .shows = SHOWS, .variant = WAIT, .listen = pair_listen, .accept = pair_accept,                   \
+        .dial = pair_dial, .exchange = EXCHANGE, .answer = ANSWER, .close = pair_close,                                \
+    }
 #define TELEX_CALL(NAME, WAIT, SHOWS)                                                                                  \
     {                                                                                                                  \
         .name = NAME, .shows = SHOWS, .variant = WAIT, .listen = pair_listen, .accept = pair_accept,                   \
@@ -196,6 +351,21 @@ const struct bench_contender bench_telex_spin =
 const struct bench_contender bench_telex_more =
     TELEX_BY("telex more", TELEX_WAIT_ADAPTIVE, more_send, pair_receive,
              "telex_send with TELEX_MORE but for each 32nd, telex_receive; wait=adaptive, the default");
+const struct bench_contender bench_telex_helper =
+    TELEX_PAIR("telex helper", TELEX_WAIT_ADAPTIVE | HELPER, "a plain loop of telex_send, telex_receive; flush=helper");
+const struct bench_contender bench_telex_run =
+    TELEX_BY("telex run", TELEX_WAIT_ADAPTIVE, run_send, pair_receive, "telex_send with TELEX_MORE but for each 1,024th, telex_receive");
+const struct bench_contender bench_telex_many =
+    TELEX_BY("telex many", TELEX_WAIT_ADAPTIVE, many_send, many_receive, "telex_send_many, telex_receive_many of 512");
+const struct bench_contender bench_telex_few_call =
+    TELEX_ASKING("telex call, six", TELEX_WAIT_ADAPTIVE, few_exchange, few_answer, "six telex_send, one answer; flush=call");
+const struct bench_contender bench_telex_few_helper =
+    TELEX_ASKING("telex helper, six", TELEX_WAIT_ADAPTIVE | HELPER, few_exchange, few_answer, "six telex_send, one answer; flush=helper");
+const struct bench_contender bench_telex_beside =
+    TELEX_ASKING("telex, own lane", TELEX_WAIT_ADAPTIVE, beside_exchange, beside_answer,
+                 "telex_call on a lane of its own, while 64 KiB messages fill the queue of another one");
+const struct bench_contender bench_telex_behind =
+    TELEX_ASKING("telex, same lane", TELEX_WAIT_ADAPTIVE, behind_exchange, beside_answer, "the same on the lane of the long messages");
 const struct bench_contender bench_telex_loan =
     TELEX_BY("telex loan", TELEX_WAIT_SPIN, loan_send, loan_receive,
              "telex_loan, 64 bytes written, telex_send, telex_receive, telex_release; wait=spin");

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* libzmq, by its own quickest ways for two processes: PAIR, and REQ with REP. Without the library: not built. */
+/* libzmq, by its own quickest ways for two processes: PAIR, REQ with REP, and PUSH with PULL. Without the library: not built. */
 #include "bench.h"
 
 #ifdef BENCH_ZMQ
@@ -9,6 +9,7 @@
 
 struct end {
     void *context, *socket;
+    bool one_way; /* PUSH, PULL */
     size_t size;
     unsigned char *buffer;
 };
@@ -19,7 +20,7 @@ static struct end *end_new(int type, size_t size)
     struct end *end = malloc(sizeof *end);
     if (!end)
         bench_fail("out of memory");
-    *end = (struct end){.context = zmq_ctx_new(), .size = size, .buffer = malloc(size)};
+    *end = (struct end){.context = zmq_ctx_new(), .one_way = type == ZMQ_PUSH || type == ZMQ_PULL, .size = size, .buffer = malloc(size)};
     if (!end->context || !end->buffer || !(end->socket = zmq_socket(end->context, type)))
         bench_fail("zmq_socket: %s", zmq_strerror(zmq_errno()));
     return end;
@@ -43,7 +44,8 @@ static const unsigned char *pair_receive(void *each, size_t size)
 static void *pair_listen(const struct bench_contender *contender, const char *medium, size_t size,
                          char address[BENCH_ADDRESS])
 {
-    struct end *end = end_new(contender->variant == ZMQ_REQ ? ZMQ_REP : contender->variant, size);
+    int type = contender->variant;
+    struct end *end = end_new(type == ZMQ_REQ ? ZMQ_REP : type == ZMQ_PUSH ? ZMQ_PULL : type, size);
     size_t length = BENCH_ADDRESS;
     if (strcmp(medium, "tcp") == 0)
         snprintf(address, BENCH_ADDRESS, "tcp://127.0.0.1:*");
@@ -55,10 +57,12 @@ static void *pair_listen(const struct bench_contender *contender, const char *me
 }
 
 /* The library connects behind the program's back; a first exchange makes sure that it has. */
-static void pair_accept(void *end)
+static void pair_accept(void *each)
 {
+    struct end *end = each;
     pair_receive(end, 1);
-    pair_send(end, "", 1);
+    if (!end->one_way)
+        pair_send(end, "", 1);
 }
 
 static void *pair_dial(const struct bench_contender *contender, const char *medium, size_t size, const char *address)
@@ -68,7 +72,8 @@ static void *pair_dial(const struct bench_contender *contender, const char *medi
     if (zmq_connect(end->socket, address) < 0)
         bench_fail("zmq_connect: %s", zmq_strerror(zmq_errno()));
     pair_send(end, "", 1);
-    pair_receive(end, 1);
+    if (!end->one_way)
+        pair_receive(end, 1);
     return end;
 }
 
@@ -105,8 +110,21 @@ const struct bench_contender bench_zmq_request = {
     .close = pair_close,
 };
 
+const struct bench_contender bench_zmq_push = {
+    .name = "libzmq PUSH/PULL",
+    .shows = "zmq_send, zmq_recv on PUSH and PULL sockets",
+    .variant = ZMQ_PUSH,
+    .listen = pair_listen,
+    .accept = pair_accept,
+    .dial = pair_dial,
+    .send = pair_send,
+    .receive = pair_receive,
+    .close = pair_close,
+};
+
 #else
 
+const struct bench_contender bench_zmq_push = {.name = "libzmq PUSH/PULL"};
 const struct bench_contender bench_zmq_pair = {.name = "libzmq PAIR"};
 const struct bench_contender bench_zmq_request = {.name = "libzmq REQ/REP"};
 

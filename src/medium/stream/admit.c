@@ -114,7 +114,18 @@ static bool is_burst(struct telex_stream *stream, const struct telex_put *how)
     return true;
 }
 
-/* Nothing waits before it but what lies in the staging buffer, and nobody will want it back. A full buffer is written first. */
+/* Nothing at all waits but what lies in the staging buffer. Up to where it may grow by data frames that cost credit; 0: it may not. */
+static size_t joins_until(const struct telex_stream *stream)
+{
+    size_t room = stream->buffer < STREAM_BUFFER ? (size_t)stream->buffer : STREAM_BUFFER;
+    uint64_t credit = stream->controls ? stream->limit_bytes - stream->costly_bytes : UINT64_MAX;
+    if (stream->queued_messages > 0 || stream->current != NULL || stream->owed != NULL || !stream->admitted || stream->finishing || stream->link.out_end != 0 ||
+        stream->costly_messages >= stream->limit_messages || atomic_load_explicit(&stream->link.blocked, memory_order_relaxed))
+        return 0;
+    return credit < STREAM_BUFFER && stream->staging_end + (size_t)credit < room ? stream->staging_end + (size_t)credit : room;
+}
+
+/* Nobody will want it back, and there is room; a full buffer is written first. */
 static bool joins(struct telex_stream *stream, const telex_message *message, const struct telex_put *how)
 {
     size_t bytes = TELEX_WIRE_HEAD + message->length + stream->link.wire->tail_length;
@@ -122,7 +133,16 @@ static bool joins(struct telex_stream *stream, const telex_message *message, con
         return false;
     if (stream->staging != NULL && stream->staging_end + bytes > STREAM_BUFFER)
         telex_stream_push(&stream->link);
-    return telex_stream_make_staging(stream) && stream_may_join(stream, bytes);
+    return telex_stream_make_staging(stream) && stream->staging_end + bytes <= joins_until(stream);
+}
+
+/* What follows may go the short way; telex_stream_push(), and whatever else changes what waits, ends that. */
+static void allow_quick(struct telex_stream *stream)
+{
+    struct telex_link *link = &stream->link;
+    bool plain = link->quick && link->fixed == UINT64_MAX && stream->limit_messages == UINT64_MAX && stream->outcomes != NULL;
+    stream->quick_until = plain ? joins_until(stream) : 0;
+    stream->quick_put_most = link->max < STREAM_COALESCE ? (size_t)link->max : STREAM_COALESCE;
 }
 
 static int join(struct telex_stream *stream, const telex_message *message, struct telex_frame *frame)
@@ -175,6 +195,7 @@ static int enqueue(struct telex_stream *stream, telex_message *message, const st
         telex_stream_parcel_free(parcel);
         return r;
     }
+    stream->quick_until = 0;
     *lane->last = parcel;
     lane->last = &parcel->next;
     telex_stream_count_queued(stream, parcel, 1);
@@ -234,6 +255,8 @@ int telex_stream_put(struct telex_link *link, telex_message *message, const stru
         atomic_store_explicit(&link->held, true, memory_order_relaxed); /* a hint: see telex_link_waits */
     else
         telex_stream_push(link); /* an error here shows at the next call: this message was admitted */
+    if (hold && joined)
+        allow_quick(stream);
     link->wants_helper = link->helped && !link->helper_works && !telex_stream_idle(stream) && link->out_end == 0;
     return stream->borrowed != NULL ? TELEX_PUT_BORROWED : 0;
 }

@@ -173,6 +173,16 @@ static void tell_taken(struct telex_stream *stream, uint64_t number)
     telex_unlock(&stream->link.out);
 }
 
+/* Whether the next message may pass all that the long way looks at: nothing is midway, nothing waits to be taken. */
+static void allow_quick(struct telex_stream *stream)
+{
+    bool alone = stream->link.in_end == 0 && stream->filling == NULL && stream->piece_left == 0 && stream->assemblies == NULL && !stream->goodbye &&
+                 !stream->eager && stream->queue == UINT64_MAX && stream->link.fixed == UINT64_MAX &&
+                 stream->arrived_messages == stream->taken_costly + stream->withdrawn_arrivals;
+    uint64_t most = stream->ours.max < STREAM_COALESCE ? stream->ours.max : STREAM_COALESCE;
+    stream->quick_take_most = alone ? (size_t)most : 0;
+}
+
 void telex_stream_take(struct telex_link *link, const telex_message *message, uint64_t cost)
 {
     struct telex_stream *stream = stream_of(link);
@@ -195,6 +205,7 @@ void telex_stream_take(struct telex_link *link, const telex_message *message, ui
         stream->asked_taken = taken;
         report_now(stream);
     }
+    allow_quick(stream);
 }
 
 int telex_stream_tell(struct telex_link *link, enum telex_arrival_kind kind, uint64_t number, uint32_t code, const char *sentence)

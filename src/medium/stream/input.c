@@ -456,6 +456,7 @@ static int step(struct telex_stream *stream, struct telex_arrival *arrival)
 int telex_stream_next(struct telex_link *link, struct telex_arrival *ret_arrival)
 {
     struct telex_stream *stream = stream_of(link);
+    stream->quick_take_most = 0; /* until what comes was taken: telex_stream_take() */
     if (link->in_end != 0)
         return link->in_end;
     for (int reads = 0;;) {

@@ -110,6 +110,7 @@ static void finish(struct telex_link *link, uint32_t code, const char *sentence,
         telex_stream_forget(stream);
     if (!stream->finishing) {
         stream->finishing = true;
+        stream->quick_until = 0;
         stream->bye_code = code;
         stream->bye_sentence = sentence != NULL && sentence[0] != '\0' ? strndup(sentence, TELEX_WIRE_SENTENCE) : NULL;
     }

@@ -78,6 +78,7 @@ void telex_stream_unqueue(struct telex_stream *stream, struct stream_lane_out *l
 
 void telex_stream_forget(struct telex_stream *stream)
 {
+    stream->quick_until = 0;
     /* A frame that has begun is finished, or whatever follows would be read as part of it; of its message no further piece leaves. */
     struct stream_parcel *kept = stream->broken ? NULL : stream->current;
     if (kept != NULL)
@@ -459,6 +460,7 @@ int telex_stream_push(struct telex_link *link)
     if (stream->broken)
         return link->out_end;
     set_blocked(stream, false);
+    stream->quick_until = 0;
     link->gathered = 0;
     atomic_store_explicit(&link->held, false, memory_order_relaxed); /* as blocked */
     if (telex_stream_idle(stream) && !stream->report_due && (!stream->finishing || stream->ended_writing))

@@ -10,6 +10,16 @@
 #include "medium/stream/stream.h"
 #include "wire/frame.h"
 
+/* As telex_stream_remember() of a message that was offered. */
+static inline void remember(struct telex_stream *stream, uint64_t number, unsigned lane)
+{
+    uint8_t *slot = stream->outcomes[number % STREAM_OUTCOMES];
+    if (__builtin_expect(slot[1] == TELEX_UNKNOWN, 0) && number > STREAM_OUTCOMES)
+        stream->forgotten++;
+    slot[0] = (uint8_t)lane;
+    slot[1] = TELEX_OFFERED;
+}
+
 bool telex_stream_put_quickly(struct telex_link *link, telex_message *message, unsigned flags)
 {
     struct telex_stream *stream = stream_of(link);
@@ -18,17 +28,16 @@ bool telex_stream_put_quickly(struct telex_link *link, telex_message *message, u
     if (!gathers || !telex_link_is_plain(message, flags) || !telex_link_is_undisturbed(link, 0))
         return false;
     telex_lock(&link->out);
-    size_t length = message->length, bytes = TELEX_WIRE_HEADER + length;
-    bool fits = length <= STREAM_COALESCE && length <= link->max && link->fixed == UINT64_MAX && stream_may_join(stream, bytes) &&
-                (!link->helped || link->helper_works);
+    size_t length = message->length, bytes = TELEX_WIRE_HEADER + length, end = stream->staging_end + bytes;
+    bool fits = end <= stream->quick_until && length <= stream->quick_put_most && link->helped == link->helper_works;
     if (__builtin_expect(fits, 1)) {
         uint8_t *to = stream->staging + stream->staging_end;
         uint64_t number = ++stream->number;
         message->number = number;
         telex_frame_put(to, length, message->type, message->lane, 0, number);
         telex_copy_few(to + TELEX_WIRE_HEADER, message->data, length);
-        stream->staging_end += bytes;
-        telex_stream_remember(stream, number, message->lane, TELEX_OFFERED);
+        stream->staging_end = end;
+        remember(stream, number, message->lane);
         stream_count_begun(stream, bytes, true);
         stream->admitted_messages++;
         stream->admitted_bytes += length;
@@ -40,24 +49,17 @@ bool telex_stream_put_quickly(struct telex_link *link, telex_message *message, u
     return fits;
 }
 
-/* Whether the next message may pass all that the long way looks at: nothing is midway, nothing waits to be taken. */
-static inline bool is_alone(const struct telex_stream *stream)
-{
-    return stream->link.in_end == 0 && stream->filling == NULL && stream->piece_left == 0 && stream->assemblies == NULL && !stream->goodbye && !stream->eager &&
-           stream->queue == UINT64_MAX && stream->link.fixed == UINT64_MAX && stream->arrived_messages == stream->taken_costly + stream->withdrawn_arrivals;
-}
-
 static inline bool take(struct telex_stream *stream, telex_message *ret_message)
 {
     size_t there = stream->input_end - stream->input_at;
-    if (there < TELEX_WIRE_HEADER || !is_alone(stream))
+    if (there < TELEX_WIRE_HEADER)
         return false;
     const uint8_t *from = stream->input + stream->input_at;
     struct telex_frame_header header = telex_frame_get(from);
     size_t length = header.size, bytes = TELEX_WIRE_HEADER + length;
     struct stream_lane_in *lane = &stream->lane_in;
     struct telex_memory *memory = ret_message->memory;
-    if (header.lane != 0 || header.flags != 0 || length > STREAM_COALESCE || bytes > there || length > stream->ours.max || header.number <= lane->last ||
+    if (stream->quick_take_most == 0 || header.lane != 0 || header.flags != 0 || length > stream->quick_take_most || bytes > there || header.number <= lane->last ||
         stream->arrived_bytes + bytes > atomic_load_explicit(&stream->credit_bytes, memory_order_relaxed) || !telex_memory_reusable(memory, length))
         return false;
     telex_copy_few(memory->bytes, from + TELEX_WIRE_HEADER, length);

@@ -105,6 +105,7 @@ struct telex_stream {
     uint64_t withdrawn_arrivals; /* arrived whole, never taken: they gave their room back */
     unsigned held_count;
     int held[STREAM_DESCRIPTORS]; /* descriptors that came, oldest first, whose message has not begun */
+    size_t quick_take_most;    /* a plain message of so many bytes, and no more, may be taken by take_quickly now: nothing is midway, nothing waits to be taken. 0: none */
     uint8_t eager;             /* the peer is closing: report each message taken */
 
     /* ---- published by [in], read by [out] ---- */
@@ -115,6 +116,8 @@ struct telex_stream {
     /* ---- [out] ---- */
     uint8_t *staging;          /* STREAM_BUFFER bytes, or NULL: frames, whole or begun, that go first */
     size_t staging_at, staging_end;
+    size_t quick_until;        /* put_quickly may fill the staging buffer up to here: nothing else waits, and credit lasts. 0: it may not */
+    size_t quick_put_most;     /* a message of so many bytes, and no more */
     struct stream_parcel *current; /* the piece whose body follows the staging buffer */
     size_t current_left;
     struct stream_parcel *passing; /* its descriptors go with the first byte of the staging buffer */
@@ -158,16 +161,6 @@ static inline struct telex_stream *stream_of(struct telex_link *link)
 static inline bool stream_costs(unsigned flags)
 {
     return !(flags & TELEX_WIRE_REPLY);
-}
-
-/* [out] Nothing at all waits but what lies in the staging buffer, which may grow by `bytes` (data frames that cost credit) more. */
-static inline bool stream_may_join(const struct telex_stream *stream, size_t bytes)
-{
-    size_t room = stream->buffer < STREAM_BUFFER ? (size_t)stream->buffer : STREAM_BUFFER;
-    return stream->staging != NULL && stream->staging_end + bytes <= room && stream->queued_messages == 0 && stream->current == NULL &&
-           stream->owed == NULL && stream->admitted && !stream->finishing && stream->link.out_end == 0 &&
-           !atomic_load_explicit(&stream->link.blocked, memory_order_relaxed) &&
-           (!stream->controls || (stream->costly_bytes + bytes <= stream->limit_bytes && stream->costly_messages < stream->limit_messages));
 }
 
 /* So much credit may be granted and not told: no more than leaves the sender room for the longest frame. */
