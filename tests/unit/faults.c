@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "medium/fault/fault.h"
 #include "unit/scratch.h"
 #include "unit/streams.h"
 
@@ -96,6 +97,45 @@ static void seeds_repeat(void **state)
     behaviour("?fault=short:50,again:30,seed:2", other, sizeof other);
     assert_string_equal(one, again);
     assert_string_not_equal(one, other);
+}
+
+enum { DECISIONS = 200 };
+
+static struct telex_fault_decision decisions[2][2][DECISIONS]; /* of the first, second run; of reads, writes */
+static unsigned decided[2][2], watched_run;
+
+static void watch(const struct telex_fault_decision *decision)
+{
+    unsigned *count = &decided[watched_run][decision->writes];
+    assert_int_equal(decision->number, *count); /* none is left out */
+    if (*count < DECISIONS)
+        decisions[watched_run][decision->writes][(*count)++] = *decision;
+}
+
+/* The n-th read and write is decided alike, whatever the earlier ones asked for and found. */
+static void decisions_follow_from_the_seed(void **state)
+{
+    (void)state;
+    char block[1000] = {0};
+    telex_fault_watch = watch;
+    for (watched_run = 0; watched_run < 2; watched_run++) {
+        const char *plan = watched_run == 0 ? "?fault=short:50,again:30,seed:3" : "?fault=short:10,again:60,seed:3";
+        struct streams streams = streams_new(listened(0), plan);
+        for (unsigned i = 0; i < DECISIONS; i++) {
+            streams_write(streams.dialed, block, watched_run == 0 ? sizeof block : 1);
+            streams_read(streams.dialed, block, 1 + i % 9);
+            if (watched_run == 1 && i % 2 == 0)
+                assert_true(streams_write(streams.accepted, block, 3) == 3);
+        }
+        streams_free(&streams);
+    }
+    telex_fault_watch = NULL;
+    assert_int_equal(decided[0][0] + decided[0][1] + decided[1][0] + decided[1][1], 4 * DECISIONS);
+    for (unsigned way = 0; way < 2; way++)
+        for (unsigned i = 0; i < DECISIONS; i++) {
+            const struct telex_fault_decision *one = &decisions[0][way][i], *other = &decisions[1][way][i];
+            assert_true(one->again == other->again && one->shortened == other->shortened && one->length == other->length);
+        }
 }
 
 /* Exactly N bytes pass, and both sides find the connection broken. */
@@ -230,6 +270,7 @@ static void bad_plans(void **state)
 static const struct testing_case cases[] = {
     TESTING_CASE(nothing_is_lost),
     TESTING_CASE(seeds_repeat),
+    TESTING_CASE(decisions_follow_from_the_seed),
     TESTING_CASE(cuts),
     TESTING_CASE(kills),
     TESTING_CASE(delays),

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * fault+SCHEME://...?fault=PLAN wraps any byte-stream medium, for tests: it splits, delays, shortens, refuses and cuts what
- * passes. PLAN is NAME:VALUE,... from the table below; the same plan and seed give the same behaviour for the same calls.
+ * passes. PLAN is NAME:VALUE,... from the table below; what happens to the n-th read and to the n-th write of a stream
+ * follows from plan and seed alone.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -16,6 +17,7 @@
 
 #include "base/reason.h"
 #include "base/units.h"
+#include "medium/fault/fault.h"
 #include "medium/stream/stream.h"
 #include "os/clock.h"
 
@@ -46,7 +48,7 @@ static const struct fault {
 };
 
 struct way { /* one direction; used by one thread at a time */
-    uint64_t random;
+    uint64_t random, decided; /* decided: so many decisions were drawn */
     int64_t due; /* when what is delayed may pass; 0: nothing waits */
     short events;
 };
@@ -121,6 +123,19 @@ static uint64_t draw(uint64_t *state)
     return z ^ z >> 31;
 }
 
+void (*telex_fault_watch)(const struct telex_fault_decision *decision);
+
+static struct telex_fault_decision decide(struct way *way)
+{
+    struct telex_fault_decision decision = {.writes = way->events == POLLOUT, .number = way->decided++};
+    decision.again = (unsigned)(draw(&way->random) % 100);
+    decision.shortened = (unsigned)(draw(&way->random) % 100);
+    decision.length = draw(&way->random);
+    if (telex_fault_watch != NULL)
+        telex_fault_watch(&decision);
+    return decision;
+}
+
 /* ---- a stream ---- */
 
 static struct fault_bytes *of(struct telex_bytes *bytes)
@@ -152,14 +167,15 @@ static int64_t allow(struct fault_bytes *self, struct way *way, uint64_t wanted)
     const struct plan *plan = &self->plan;
     if (atomic_load_explicit(&self->broken, memory_order_relaxed))
         return telex_say(-ECONNRESET, "the fault medium has cut the connection");
-    if (plan->again > 0 && draw(&way->random) % 100 < plan->again)
+    struct telex_fault_decision decision = decide(way);
+    if (decision.again < plan->again)
         return -EAGAIN;
     if (plan->delay > 0 && wait_delay(self, way) < 0)
         return -EAGAIN;
     if (plan->split > 0 && wanted > plan->split)
         wanted = plan->split;
-    if (plan->shortened > 0 && wanted > 1 && draw(&way->random) % 100 < plan->shortened)
-        wanted = 1 + draw(&way->random) % wanted;
+    if (wanted > 1 && decision.shortened < plan->shortened)
+        wanted = 1 + decision.length % wanted;
     uint64_t moved = atomic_load_explicit(&self->moved, memory_order_relaxed);
     for (int i = 0; i < 2; i++) {
         uint64_t limit = i == 0 ? plan->cut : plan->kill;
