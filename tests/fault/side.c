@@ -27,7 +27,7 @@ struct side {
     unsigned me;
     struct log_side *log;
     telex_channel *channel;
-    pthread_mutex_t lock; /* guards requests: the receiving thread adds, the sending one answers */
+    pthread_mutex_t lock; /* guards requests, and what was received: both threads of a side take messages, one answers */
     struct request requests[LOG_MESSAGES];
     unsigned request_count;
     atomic_uint calls_done, ends; /* lanes on which the other side said so */
@@ -64,7 +64,7 @@ static int heed(struct side *side, int result, const char *what)
         wrong(side, "%s gave %d without a sentence", what, result);
     if (result == -EPIPE || result == -ECONNRESET)
         atomic_store(&side->ended, result);
-    else if (result != -EAGAIN && result != -ETIMEDOUT)
+    else if (result != -EAGAIN && result != -ETIMEDOUT && (result != -EREMOTEIO || strcmp(telex_reason(side->channel), "as planned") != 0))
         wrong(side, "%s gave %d: %.150s", what, result, telex_reason(side->channel));
     return result;
 }
@@ -74,11 +74,10 @@ static int heed(struct side *side, int result, const char *what)
 static void take(struct side *side, const telex_message *message, bool reply)
 {
     struct log_side *log = side->log;
+    pthread_mutex_lock(&side->lock); /* a call takes its reply while another thread receives */
     unsigned at = atomic_load(&log->received_count);
-    if (at == LOG_MESSAGES) {
-        wrong(side, "far too many messages came");
-        return;
-    }
+    if (at == LOG_MESSAGES)
+        abort();
     log->received[at] = (struct log_received){.id = message->type, .lane = message->lane, .number = message->number, .reply = reply};
     atomic_store(&log->received_count, at + 1);
     if (message->length > PLAN_LONGEST || memcmp(message->data != NULL ? message->data : "", plan_bytes(!side->me, message->type), message->length) != 0)
@@ -87,10 +86,8 @@ static void take(struct side *side, const telex_message *message, bool reply)
         atomic_fetch_or(&side->calls_done, 1U << message->lane);
     else if (message->type >= PLAN_END && message->type < PLAN_REPLY)
         atomic_fetch_or(&side->ends, 1U << message->lane);
-    if (!(message->flags & TELEX_IS_CALL))
-        return;
-    pthread_mutex_lock(&side->lock);
-    side->requests[side->request_count++] = (struct request){message->number, message->type, message->lane};
+    if (message->flags & TELEX_IS_CALL)
+        side->requests[side->request_count++] = (struct request){message->number, message->type, message->lane};
     pthread_mutex_unlock(&side->lock);
 }
 
@@ -126,9 +123,8 @@ static struct log_sent *begin(struct side *side, const telex_message *message)
     return sent;
 }
 
-static void finish(struct side *side, struct log_sent *sent, const telex_message *message, int result, const char *what)
+static void finish(struct side *side, struct log_sent *sent, const telex_message *message, int result)
 {
-    heed(side, result, what);
     sent->number = message->number;
     if ((sent->sync || sent->call) && result < 0 && sent->number != 0)
         sent->outcome = telex_outcome(side->channel, sent->number);
@@ -149,7 +145,7 @@ static void send_one(struct side *side, const struct plan_step *step, telex_time
     struct log_sent *sent = begin(side, &message);
     sent->sync = step->kind == PLAN_SEND_SYNC;
     unsigned flags = sent->sync ? TELEX_SYNC : step->kind == PLAN_SEND_MORE ? TELEX_MORE : 0;
-    finish(side, sent, &message, telex_send(side->channel, &message, flags, deadline), "send");
+    finish(side, sent, &message, heed(side, telex_send(side->channel, &message, flags, deadline), "send"));
 }
 
 static void send_many(struct side *side, const struct plan_step *step, telex_time deadline)
@@ -184,20 +180,21 @@ static void call(struct side *side, const struct plan_step *step, telex_time dea
     sent->call = true;
     atomic_store(&side->log->taking[1], 1);
     int result = step->kind == PLAN_CALL ? telex_call(side->channel, &request, &reply, deadline) : telex_call_start(side->channel, &request, deadline);
+    result = heed(side, result, "call");
     if (step->kind == PLAN_CALL_LATER && result == 0) {
         sent->number = request.number;
         for (unsigned i = 0; i < 3 && !side->plan->sides[side->me].threads; i++)
             receive(side, TELEX_NOW);
-        result = telex_call_finish(side->channel, request.number, &reply, deadline);
+        result = heed(side, telex_call_finish(side->channel, request.number, &reply, deadline), "finish");
         if (result == -EAGAIN || result == -ETIMEDOUT) {
             int cancelled = telex_call_cancel(side->channel, request.number);
             if (cancelled != 0)
                 heed(side, cancelled, "cancel");
         }
     }
-    if (result == -EREMOTEIO && strcmp(telex_reason(side->channel), "") != 0)
+    if (result == -EREMOTEIO)
         result = 1; /* as planned: it was taken, and there is no reply */
-    finish(side, sent, &request, result, "call");
+    finish(side, sent, &request, result);
     if (result == 0)
         take_reply(side, &reply, sent);
     atomic_store(&side->log->taking[1], 0);
@@ -224,8 +221,8 @@ static bool answer(struct side *side)
             struct log_sent *sent = begin(side, &reply);
             sent->reply = true;
             sent->sync = how == PLAN_ANSWER_SYNC;
-            int result = telex_reply(side->channel, &to, &reply, sent->sync ? TELEX_SYNC : 0, telex_after(SECOND / 200));
-            finish(side, sent, &reply, result, "reply");
+            int result = heed(side, telex_reply(side->channel, &to, &reply, sent->sync ? TELEX_SYNC : 0, telex_after(SECOND / 200)), "reply");
+            finish(side, sent, &reply, result);
             if (result < 0 && sent->number == 0 && side->ended == 0) { /* no effect: again, later */
                 atomic_store(&side->log->sent_count, before);
                 return false;
@@ -287,7 +284,7 @@ static void exchange_marks(struct side *side, unsigned id, atomic_uint *theirs)
         telex_message mark = message_of(side, id + lane, lane, lane);
         unsigned before = atomic_load(&side->log->sent_count);
         struct log_sent *sent = begin(side, &mark);
-        finish(side, sent, &mark, telex_send(side->channel, &mark, 0, telex_after(SECOND / 1000)), "send");
+        finish(side, sent, &mark, heed(side, telex_send(side->channel, &mark, 0, telex_after(SECOND / 1000)), "send"));
         if (sent->result == 0)
             lane++;
         else if (side->ended == 0) {
