@@ -303,7 +303,7 @@ static int accept_until(telex_listener *listener, telex_time deadline, telex_cha
         r = telex_poll(&fd, 1, deadline);
         if (r < 0)
             return r == -EINTR ? telex_say(r, "a signal ended the wait for a peer") : r;
-        over = r == 0;
+        over = r == 0 || telex_clock() >= deadline; /* those that greet slowly, or hang up, may keep it ready for ever */
     }
 }
 

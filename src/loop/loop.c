@@ -2,6 +2,7 @@
 #include "loop/loop.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
@@ -52,7 +53,8 @@ static int control(struct telex_loop *loop, int operation, int fd, uint32_t even
 
 int telex_loop_watch(struct telex_loop *loop, int fd, uint32_t events, void *tag)
 {
-    return control(loop, EPOLL_CTL_ADD, fd, events, tag);
+    int r = control(loop, EPOLL_CTL_ADD, fd, events, tag);
+    return r < 0 ? telex_say(r, "the kernel cannot watch one descriptor more: %s", strerror(-r)) : 0;
 }
 
 void telex_loop_change(struct telex_loop *loop, int fd, uint32_t events, void *tag)

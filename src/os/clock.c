@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <time.h>
 
+#include "base/reason.h"
 #include "os/clock.h"
 
 enum { NS = 1000000000 };
@@ -23,5 +24,7 @@ int telex_poll(struct pollfd *fds, unsigned count, int64_t deadline)
             left = (struct timespec){.tv_sec = ns / NS, .tv_nsec = ns % NS};
     }
     int ready = ppoll(fds, count, deadline == INT64_MAX ? NULL : &left, NULL);
-    return ready < 0 ? -errno : ready;
+    if (ready < 0)
+        return errno == EINTR ? -EINTR : telex_say(-errno, "the kernel cannot wait for descriptors: %m");
+    return ready;
 }

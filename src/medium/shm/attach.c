@@ -22,7 +22,7 @@ static int write_all(struct shm_link *shm, const void *data, size_t length, cons
     ssize_t written = bytes->ops->write(bytes, &part, 1, fds, count);
     if (written == -EPIPE)
         return telex_say(-ECONNRESET, "the peer closed before it greeted: is it a listener of shm://?");
-    if (written < 0)
+    if (written < 0 && written != -EAGAIN)
         return (int)written;
     /* A fresh socket's buffer takes a hundred times as much. */
     return (size_t)written == length ? 0 : telex_say(-ECONNRESET, "the peer's socket takes no greeting");

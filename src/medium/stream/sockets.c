@@ -41,7 +41,7 @@ int telex_socket_failed(void)
     case EAGAIN:
         return -EAGAIN;
     case EINTR: /* only a read that dozes sleeps */
-        return -EINTR;
+        return telex_say(-EINTR, "a signal ended the wait");
     case EPIPE:
         return telex_say(-EPIPE, "the peer has closed its end");
     case ETIMEDOUT: /* from the kernel's own timers (tcp); here it would read as a deadline */
