@@ -139,6 +139,7 @@ const char *telex_reason(const telex_channel *channel)
 
 /* ---- dialing ---- */
 
+/* 0; 1: the deadline has passed, whether or not more has come: a peer that greets byte by byte is not waited for any longer; or -errno. */
 static int wait_for_link(struct telex_link *link, int64_t deadline)
 {
     telex_lock(&link->in);
@@ -150,15 +151,12 @@ static int wait_for_link(struct telex_link *link, int64_t deadline)
     int r = events < 0 ? 1 : telex_poll(fds, telex_link_polled(link, events, fds), deadline);
     if (r == -EINTR)
         return telex_say(r, "a signal ended the wait for the peer's greeting");
-    if (r == 0)
-        return deadline == TELEX_NOW ? telex_say(-EAGAIN, "it would have to wait: the peer has not greeted yet")
-                                     : telex_say(-ETIMEDOUT, "the peer did not greet by the deadline: does it speak wire=telex?");
-    return r < 0 ? r : 0;
+    return r < 0 ? r : r == 0 || telex_clock() >= deadline;
 }
 
 static int greet(struct telex_link *link, int64_t deadline)
 {
-    for (;;) {
+    for (int over = 0;;) {
         telex_lock(&link->in);
         telex_lock(&link->out);
         int r = link->ops->greet(link);
@@ -166,9 +164,12 @@ static int greet(struct telex_link *link, int64_t deadline)
         telex_unlock(&link->in);
         if (r != -EAGAIN)
             return r;
-        r = wait_for_link(link, deadline);
-        if (r < 0)
-            return r;
+        if (over)
+            return deadline == TELEX_NOW ? telex_say(-EAGAIN, "it would have to wait: the peer has not greeted yet")
+                                         : telex_say(-ETIMEDOUT, "the peer did not greet by the deadline: does it speak wire=telex?");
+        over = wait_for_link(link, deadline);
+        if (over < 0)
+            return over;
     }
 }
 
