@@ -153,7 +153,8 @@ typedef struct telex_options {
     uint64_t arena;       /* arena=: shm, inproc: bytes for longer messages and loans, each way; 256 KiB. Longer than half of it goes in pieces */
     uint32_t prefault;    /* prefault=: shm, inproc: map every page when the channel is made, not at its first use; TELEX_NO */
     uint32_t trust;       /* trust=: shm, inproc: TELEX_NO: copy each message, and check the copy, also when the peer is the same user; TELEX_YES */
-    uint64_t room[5];     /* zero */
+    int64_t keepalive;    /* keepalive=: tcp: a host that went silent is found within about this time, ns, 4 s at least; 40 s. With bytes on their way: 15 s at least */
+    uint64_t room[4];     /* zero */
 } telex_options;
 
 /* ---- a channel: one conversation ------------------------------------------------------------------------- */

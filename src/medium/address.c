@@ -72,6 +72,7 @@ static const struct option table[] = {
     {"prefault",    CHOICE,   PLACES(prefault, prefault),       TELEX_NO, TELEX_YES, TELEX_NO, answers},
     {"trust",       CHOICE,   PLACES(trust, trust),             TELEX_NO, TELEX_YES, TELEX_YES, answers},
     {"greeting",    DURATION, PLACES(greeting, greeting),       1, INT64_MAX / 2, UINT64_C(10000000000), NULL},
+    {"keepalive",   DURATION, PLACES(keepalive, keepalive),     UINT64_C(4000000000), UINT64_C(64800000000000), UINT64_C(40000000000), NULL},
     {"wait",        CHOICE,   PLACES(wait, wait),               TELEX_WAIT_ADAPTIVE, TELEX_WAIT_BLOCK, TELEX_WAIT_ADAPTIVE, waits},
     {"full",        CHOICE,   PLACES(full, full),               TELEX_FULL_WAIT, TELEX_FULL_DROP_OLDEST, TELEX_FULL_WAIT, fulls},
     {"mode",        OCTAL,    PLACES(mode, mode),               0, 0777, 0600, NULL},

@@ -13,7 +13,7 @@ struct telex_wire;
 struct telex_settings { /* options with every default filled in */
     const struct telex_wire *wire;
     uint64_t max, fixed /* UINT64_MAX: variable */, buffer, window, queue, ring, arena;
-    int64_t greeting; /* ns */
+    int64_t greeting, keepalive; /* ns */
     enum telex_wait wait;
     enum telex_full full;
     enum telex_flush flush;

@@ -64,6 +64,7 @@ static void defaults(void **state)
     assert_int_equal(settings.window, 1 << 20);
     assert_int_equal(settings.queue, 0);
     assert_true(settings.greeting == INT64_C(10000000000));
+    assert_true(settings.keepalive == INT64_C(40000000000));
     assert_int_equal(settings.wait, TELEX_WAIT_ADAPTIVE);
     assert_int_equal(settings.full, TELEX_FULL_WAIT);
     assert_int_equal(settings.mode, 0600);
@@ -77,7 +78,7 @@ static void query(void **state)
 {
     (void)state;
     struct telex_settings settings =
-        parsed("fault+unix:///x?wire=lines&max=1MiB&size=64&buffer=2kB&window=256KiB&queue=8&greeting=500ms&wait=block"
+        parsed("fault+unix:///x?wire=lines&max=1MiB&size=64&buffer=2kB&window=256KiB&queue=8&greeting=500ms&keepalive=1min&wait=block"
                "&full=drop-oldest&mode=0660&descriptors=3&pending=7&program=caf%C3%A9&fault=split:1,seed:3&flush=helper",
                NULL)
             .settings;
@@ -88,6 +89,7 @@ static void query(void **state)
     assert_int_equal(settings.window, 262144);
     assert_int_equal(settings.queue, 8);
     assert_int_equal(settings.greeting, 500000000);
+    assert_true(settings.keepalive == INT64_C(60000000000));
     assert_int_equal(settings.wait, TELEX_WAIT_BLOCK);
     assert_int_equal(settings.full, TELEX_FULL_DROP_OLDEST);
     assert_int_equal(settings.mode, 0660);
@@ -113,6 +115,7 @@ static void structure(void **state)
                              .window = 131072,
                              .queue = 9,
                              .greeting = 1,
+                             .keepalive = INT64_C(5000000000),
                              .wait = TELEX_WAIT_SPIN,
                              .full = TELEX_FULL_FAIL,
                              .mode = 0640,
@@ -128,6 +131,7 @@ static void structure(void **state)
     assert_int_equal(settings.window, 131072);
     assert_int_equal(settings.queue, 9);
     assert_int_equal(settings.greeting, 1);
+    assert_true(settings.keepalive == INT64_C(5000000000));
     assert_int_equal(settings.wait, TELEX_WAIT_SPIN);
     assert_int_equal(settings.full, TELEX_FULL_FAIL);
     assert_int_equal(settings.mode, 0640);
@@ -163,7 +167,7 @@ static void versions(void **state)
     refused("unix:///x", &later.options, "does not know");
 
     refused("unix:///x", &(telex_options){0}, "telex_options.size");
-    refused("unix:///x", &(telex_options){.size = sizeof(telex_options), .room = {[4] = 1}}, "room");
+    refused("unix:///x", &(telex_options){.size = sizeof(telex_options), .room = {[3] = 1}}, "room");
 }
 
 static void bad_structs(void **state)
@@ -205,7 +209,8 @@ static void bad_addresses(void **state)
         {"unix:///x?max=1&", "NAME=VALUE"},
         {"unix:///x?max=1&&size=1", "NAME=VALUE"},
         {"unix:///x?maxx=1", "maxx"},
-        {"unix:///x?maxx=1", "wire, max, size, buffer, window, queue, ring, arena, prefault, trust, greeting, wait, full, mode, descriptors, "
+        {"unix:///x?maxx=1", "wire, max, size, buffer, window, queue, ring, arena, prefault, trust, greeting, keepalive, wait, full, mode, "
+                             "descriptors, "
                              "pending, program, fault, flush"},
         {"unix:///x?=1", "\"\""},
         {"unix:///x?max=1&max=2", "max is given twice"},
@@ -222,6 +227,7 @@ static void bad_addresses(void **state)
         {"unix:///x?queue=99999999999999999999", "queue="},
         {"unix:///x?greeting=10", "greeting=10"},
         {"unix:///x?greeting=0s", "greeting=0ns"},
+        {"tcp://x:1?keepalive=3s", "keepalive=3000000000ns"},
         {"unix:///x?wait=sleep", "adaptive, spin, block"},
         {"unix:///x?full=drop", "wait, fail, drop-newest, drop-oldest"},
         {"unix:///x?mode=0888", "mode=0888"},

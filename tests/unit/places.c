@@ -368,14 +368,28 @@ static int option_of(struct telex_bytes *bytes, int level, int name)
 static void tuning_is_inherited(void **state)
 {
     (void)state;
+    static const struct {
+        const char *listen, *dial;
+        int idle, between, count;
+    } each[] = {
+        {"tcp://127.0.0.1:0", "", 20, 5, 4},
+        {"tcp://127.0.0.1:0?keepalive=8s", "?keepalive=8s", 4, 1, 4},
+        {"tcp://127.0.0.1:0?keepalive=4s", "?keepalive=4s", 1, 1, 3},
+        {"tcp://127.0.0.1:0?keepalive=1080min", "?keepalive=1080min", 32400, 8100, 4},
+    };
+    for (int at = 0; at < 8; at++) {
+        struct streams tuned = streams_new(each[at / 2].listen, each[at / 2].dial);
+        struct telex_bytes *bytes = at % 2 == 0 ? tuned.dialed : tuned.accepted;
+        assert_int_equal(option_of(bytes, IPPROTO_TCP, TCP_KEEPIDLE), each[at / 2].idle);
+        assert_int_equal(option_of(bytes, IPPROTO_TCP, TCP_KEEPINTVL), each[at / 2].between);
+        assert_int_equal(option_of(bytes, IPPROTO_TCP, TCP_KEEPCNT), each[at / 2].count);
+        streams_free(&tuned);
+    }
     struct streams streams = streams_new("tcp://127.0.0.1:0", "");
     for (int i = 0; i < 2; i++) {
         struct telex_bytes *bytes = i == 0 ? streams.dialed : streams.accepted;
         assert_int_equal(option_of(bytes, IPPROTO_TCP, TCP_NODELAY), 1);
         assert_int_equal(option_of(bytes, SOL_SOCKET, SO_KEEPALIVE), 1);
-        assert_int_equal(option_of(bytes, IPPROTO_TCP, TCP_KEEPIDLE), 20);
-        assert_int_equal(option_of(bytes, IPPROTO_TCP, TCP_KEEPINTVL), 5);
-        assert_int_equal(option_of(bytes, IPPROTO_TCP, TCP_KEEPCNT), 4);
         assert_int_equal(option_of(bytes, IPPROTO_TCP, TCP_USER_TIMEOUT),
                          0); /* it would break with a peer that only reads late */
         assert_true((fcntl(bytes->ops->descriptor(bytes), F_GETFD) & FD_CLOEXEC) != 0);

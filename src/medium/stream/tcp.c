@@ -36,19 +36,25 @@ struct tcp_port {
 #endif
 
 /*
- * A lone message leaves at once; a host that went silent is found: idle after 20 + 4 x 5 s, with bytes on their way after 15
- * repetitions at most 2 s apart, some 27 s (before Linux 6.15: some 15 min). TCP_USER_TIMEOUT would find it too, but it also breaks a
- * connection whose peer is alive and only has not read for that long. What a listening socket has, those that it accepts inherit.
+ * A lone message leaves at once; a host that went silent is found within `keepalive` (40 s): idle after half of it and four questions, an eighth apart;
+ * with bytes on their way after 15 repetitions at most a twentieth apart (2 s), some 27 s. The kernel allows no less than 1 s for that, which makes some
+ * 15 s, and before Linux 6.15 knows no such bound: some 15 min. TCP_USER_TIMEOUT would find it too, but it also breaks a connection whose
+ * peer is alive and only has not read for that long. What a listening socket has, those that it accepts inherit.
  */
-static const struct {
-    int level, name, value;
-} tuning[] = {
-    {IPPROTO_TCP, TCP_NODELAY, 1},   {SOL_SOCKET, SO_KEEPALIVE, 1}, {IPPROTO_TCP, TCP_KEEPIDLE, 20},
-    {IPPROTO_TCP, TCP_KEEPINTVL, 5}, {IPPROTO_TCP, TCP_KEEPCNT, 4}, {IPPROTO_TCP, TCP_RTO_MAX_MS, 2000},
-};
-
-static void tune(int fd)
+static void tune(int fd, int64_t keepalive)
 {
+    static const int64_t ms = 1000000, s = 1000000000;
+    int part = (int)(keepalive / 8 / s), again = (int)(keepalive / 20 / ms);
+    const struct {
+        int level, name, value;
+    } tuning[] = {
+        {IPPROTO_TCP, TCP_NODELAY, 1},
+        {SOL_SOCKET, SO_KEEPALIVE, 1},
+        {IPPROTO_TCP, TCP_KEEPIDLE, part > 0 ? (int)(keepalive / 2 / s) : 1},
+        {IPPROTO_TCP, TCP_KEEPINTVL, part > 0 ? part : 1},
+        {IPPROTO_TCP, TCP_KEEPCNT, part > 0 ? 4 : 3},
+        {IPPROTO_TCP, TCP_RTO_MAX_MS, again < 1000 ? 1000 : again > 120000 ? 120000 : again},
+    };
     for (size_t i = 0; i < sizeof tuning / sizeof *tuning; i++)
         setsockopt(fd, tuning[i].level, tuning[i].name, &tuning[i].value, sizeof tuning[i].value);
 }
@@ -206,12 +212,12 @@ static int finish_connect(int fd, int64_t deadline)
 }
 
 /* An owned descriptor, or -errno with a sentence. */
-static int connect_to(const union telex_host *host, int64_t deadline)
+static int connect_to(const union telex_host *host, int64_t keepalive, int64_t deadline)
 {
     int fd = telex_socket_new(host->any.sa_family);
     if (fd < 0)
         return fd;
-    tune(fd);
+    tune(fd, keepalive);
     int error = connect(fd, &host->any, telex_host_length(host)) < 0 ? -errno : 0;
     if (error == -EINPROGRESS)
         error = finish_connect(fd, deadline);
@@ -251,7 +257,7 @@ static int tcp_dial(const struct telex_address *address, int64_t deadline, struc
         return error;
     int fd = -ENOENT;
     for (unsigned i = 0; i < resolved.count && fd < 0 && fd != -EINTR; i++)
-        fd = connect_to(&resolved.hosts[i], share(deadline, resolved.count - i));
+        fd = connect_to(&resolved.hosts[i], address->settings.keepalive, share(deadline, resolved.count - i));
     return fd < 0 ? fd : bytes_new(fd, ret_bytes);
 }
 
@@ -292,13 +298,13 @@ static const struct telex_bytes_port_ops port_ops = {
 };
 
 /* An owned descriptor that listens, or -errno with a sentence. */
-static int listen_to(const union telex_host *host)
+static int listen_to(const union telex_host *host, int64_t keepalive)
 {
     static const int yes = 1, no = 0;
     int fd = telex_socket_new(host->any.sa_family);
     if (fd < 0)
         return fd;
-    tune(fd);
+    tune(fd, keepalive);
     if (host->any.sa_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&host->v6.sin6_addr))
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &no, sizeof no);
     /*
@@ -325,7 +331,7 @@ static int listen_to(const union telex_host *host)
     return telex_say(error, "tcp://%s: %s", place, sentence);
 }
 
-static int listen_at(const char *where)
+static int listen_at(const char *where, int64_t keepalive)
 {
     char host[HOST_MAX];
     uint16_t port;
@@ -343,7 +349,7 @@ static int listen_at(const char *where)
         return error;
     int fd = -ENOENT;
     for (unsigned i = 0; i < resolved.count && fd < 0 && fd != -EADDRINUSE; i++)
-        fd = listen_to(&resolved.hosts[i]);
+        fd = listen_to(&resolved.hosts[i], keepalive);
     return fd;
 }
 
@@ -353,7 +359,7 @@ static int tcp_listen(const struct telex_address *address, struct telex_bytes_po
     if (self == NULL)
         return telex_say(-ENOMEM, "out of memory");
     self->base.ops = &port_ops;
-    self->fd = listen_at(address->where);
+    self->fd = listen_at(address->where, address->settings.keepalive);
     if (self->fd < 0) {
         int error = self->fd;
         free(self);
