@@ -290,6 +290,27 @@ static void to_who_trusts_not(void **state)
     tell_lies("descriptors=4&trust=no&wait=block");
 }
 
+/* Three messages have begun and wait, as was agreed; a fourth ends the channel. */
+static void more_than_the_queue(void **state)
+{
+    (void)state;
+    struct host host;
+    struct attacker attacker;
+    host_open(&host, "queue=3");
+    meet(&host, &attacker);
+    for (unsigned lane = 0; lane < 3; lane++)
+        put_first(&attacker, lane, lane + 1, 100, 10);
+    while (atomic_load(&attacker.their_page->progress.head) != attacker.tail) { /* they were read, and did no harm */
+        host_serves(&host);
+        poll(NULL, 0, 1);
+    }
+    assert_false(attacker_hung_up(&attacker));
+    put_first(&attacker, 3, 4, 100, 10);
+    host_says(&host, -EPROTO, "option queue");
+    expect_hang_up(&attacker);
+    host_close(&host);
+}
+
 /* ---- what is odd, but does no harm ---- */
 
 static void replies_to_nobody(struct attacker *a)
@@ -631,6 +652,7 @@ static void a_ring_without_end_to_a_server(void **state)
 static const struct testing_case cases[] = {
     {"lies.to_who_trusts", to_who_trusts, 30, NULL},
     {"lies.to_who_trusts_not", to_who_trusts_not, 30, NULL},
+    {"lies.more_than_the_queue", more_than_the_queue, 0, NULL},
     {"lies.odd_to_who_trusts", odd_to_who_trusts, 0, NULL},
     {"lies.odd_to_who_trusts_not", odd_to_who_trusts_not, 0, NULL},
     {"lies.all_flags", all_flags, 30, NULL},

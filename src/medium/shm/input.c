@@ -231,6 +231,14 @@ static int check_credit(const struct shm_link *shm, uint64_t cost)
     return telex_say(-EPROTO, "the peer sends more than it has credit for (option window)");
 }
 
+/* A message more has begun. Where messages are counted none is plain (below), nor taken quickly: each of them comes by here. */
+static int check_queue(const struct shm_link *shm)
+{
+    if (shm->queue == UINT64_MAX || shm->arrived_costly - shm->taken.costly < shm->queue)
+        return 0;
+    return telex_say(-EPROTO, "the peer sends more messages than may wait untaken here (%llu, option queue)", (unsigned long long)shm->queue);
+}
+
 static int check_piece(const struct shm_link *shm, const struct piece *piece, const struct shm_assembly *assembly)
 {
     const telex_message *message = &piece->message;
@@ -382,10 +390,13 @@ static int on_message(struct shm_link *shm, uint64_t what, uint64_t number, cons
         r = check_piece(shm, &piece, *at);
     if (r == 0 && costs)
         r = check_credit(shm, piece.cost);
+    if (r == 0 && costs && first)
+        r = check_queue(shm);
     if (r < 0)
         return r;
     if (costs)
         shm->arrived_cost += piece.cost;
+    shm->arrived_costly += costs && first;
     if (first)
         shm->lane_numbers[piece.message.lane] = number;
     if (first && !(piece.flags & SHM_MORE)) {
@@ -498,7 +509,7 @@ static int on_record(struct shm_link *shm, uint64_t what, struct telex_arrival *
 static bool is_plain(const struct shm_link *shm, uint64_t what)
 {
     return ((what >> 56) & ~(uint64_t)(SHM_TEXT | SHM_CALL | SHM_SYNC | SHM_PRESENT)) == 0 && (uint8_t)(what >> 48) != SHM_CONTROL_LANE && shm->trusted &&
-           shm->assemblies == NULL && (uint32_t)what <= shm->body_most && (uint32_t)what <= shm->ours.max && shm->link.fixed == UINT64_MAX && !shm->goodbye;
+           shm->assemblies == NULL && (uint32_t)what <= shm->body_most && (uint32_t)what <= shm->ours.max && shm->link.fixed == UINT64_MAX && shm->queue == UINT64_MAX && !shm->goodbye;
 }
 
 static int next_plain(struct shm_link *shm, uint64_t what, struct telex_arrival *arrival)

@@ -138,6 +138,7 @@ struct shm_link {
     struct shm_seen taken;  /* what it will say next, but for what was taken quickly; head is reader.done */
     uint64_t granted;       /* cost that the other may count as taken: `taken.cost` and what is being assembled */
     uint64_t arrived_cost;
+    uint64_t arrived_costly; /* messages that began to arrive and cost credit; only where a queue was agreed */
     uint64_t arrived;       /* messages that arrived whole */
     uint64_t last;          /* the number of the last one, while it is not taken; 0: it is */
     uint64_t body_most;     /* of a record of the other's ring */
