@@ -245,7 +245,7 @@ bool is_evidence(void)
 static const struct conform_theme *const themes[] = {
     &conform_sending, &conform_full,    &conform_rendezvous, &conform_calls,   &conform_waiting, &conform_readiness,
     &conform_ending,  &conform_passing, &conform_meeting,    &conform_serving, &conform_hostile, &conform_flooding,
-    &conform_neglect, &conform_crowd,   &conform_gathering,
+    &conform_neglect, &conform_crowd,   &conform_gathering, &conform_lanes,
 };
 
 static const struct {

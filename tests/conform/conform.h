@@ -57,7 +57,7 @@ struct conform_theme {
 
 extern const struct conform_theme conform_sending, conform_full, conform_rendezvous, conform_calls, conform_waiting,
     conform_readiness, conform_ending, conform_passing, conform_meeting, conform_serving, conform_hostile,
-    conform_flooding, conform_neglect, conform_crowd, conform_gathering;
+    conform_flooding, conform_neglect, conform_crowd, conform_gathering, conform_lanes;
 
 struct conform_setup { /* where a case runs */
     const struct conform_medium *medium;

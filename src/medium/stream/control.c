@@ -153,10 +153,14 @@ void telex_stream_credit(struct telex_stream *stream)
     if (bytes > atomic_load_explicit(&stream->credit_bytes, memory_order_relaxed))
         atomic_store_explicit(&stream->credit_bytes, bytes, memory_order_relaxed);
     atomic_store_explicit(&stream->credit_messages, messages, memory_order_relaxed);
-    /* Where messages are counted, the peer may wait for the last of these to be told: nothing at hand is left to take. */
+    /*
+     * Where messages are counted, the peer may wait for each of these: what it has sent up to its limit may lie here unread, and whoever took a message
+     * may now wait for what the peer does after its next one. So a short queue is told at once, a long one by the thirty-second part, and all of it when
+     * nothing at hand is left to take.
+     */
     bool drained = given_back == stream->arrived_messages;
     bool many = stream->queue != UINT64_MAX && messages != stream->asked_messages &&
-                (drained || messages - stream->asked_messages > stream->queue / 2);
+                (drained || messages - stream->asked_messages > stream->queue / 32);
     if (bytes < stream->asked_bytes + stream_telling_distance(stream) && !many)
         return;
     stream->asked_bytes = bytes > stream->asked_bytes ? bytes : stream->asked_bytes;
