@@ -460,6 +460,8 @@ int telex_fail(telex_channel *channel, const telex_message *request, unsigned fa
         }
         if (r == 0)
             request_done(channel, request->number);
+        else if (!flooded)
+            r = telex_channel_ended(channel, r);
     }
     return telex_channel_leave(channel, CHANNEL_SEND, r);
 }

@@ -98,6 +98,54 @@ static void untaken_by_the_dead(void **state)
     talk_end(&talk);
 }
 
+static void call_and_die(struct talk *talk)
+{
+    for (unsigned i = 0; i < 50; i++) {
+        telex_message request = telex_text("?");
+        assert_gives(telex_call_start(talk->channel, &request, SECONDS(5)), 0, talk->channel);
+    }
+    assert_good(telex_flush(talk->channel, SECONDS(5)));
+    talk_hear(talk, 'd');
+    kill(getpid(), SIGKILL);
+}
+
+static int fail_number(struct talk *talk, uint64_t number)
+{
+    telex_message request = {.number = number, .flags = TELEX_IS_CALL};
+    return telex_fail(talk->channel, &request, TELEX_FAILURE_FAILED, "nobody hears it");
+}
+
+/* In a thread of its own, for which nothing was said yet. Into shared memory it may go well: who would read it is dead. */
+static void *fail_the_others(void *with)
+{
+    struct talk *talk = with;
+    for (uint64_t number = 2; number <= 50; number++) {
+        int r = fail_number(talk, number);
+        if (r < 0)
+            return (r == -EPIPE || r == -ECONNRESET) && telex_reason(talk->channel)[0] != '\0' ? NULL : talk;
+    }
+    return NULL;
+}
+
+static void failing_the_calls_of_the_dead(void **state)
+{
+    struct talk talk;
+    talk_begin(&talk, *state, "", call_and_die);
+    telex_message request = {0};
+    for (unsigned i = 0; i < 50; i++)
+        assert_gives(telex_receive(talk.channel, &request, SECONDS(10)), 0, talk.channel);
+    telex_release(&request);
+    talk_say(&talk, 'd');
+    wait_killed(&talk);
+    pthread_t thread;
+    void *failed;
+    fail_number(&talk, 1);
+    assert_good(-pthread_create(&thread, NULL, fail_the_others, &talk));
+    pthread_join(thread, &failed);
+    assert_null(failed);
+    talk_end(&talk);
+}
+
 static void stay(struct talk *talk)
 {
     talk_hear(talk, 'x');
@@ -494,6 +542,7 @@ static const struct conform_case cases[] = {
     {"closed_in_order", closed_in_order, ON_MESSAGES, ANY_MEDIUM, 0},
     {"untaken_is_counted", untaken_is_counted, ON_TELEX, ANY_MEDIUM, 0},
     {"untaken_by_the_dead", untaken_by_the_dead, ON_TELEX, PROCESSES, 0},
+    {"failing_the_calls_of_the_dead", failing_the_calls_of_the_dead, ON_TELEX, PROCESSES, 0},
     {"nobody_takes", nobody_takes, ON_TELEX, ANY_MEDIUM, 0},
     {"killed_at_random", killed_at_random, ON_MESSAGES, NO_FAULTS | PROCESSES, 600},
     {"flush_waits_for_the_other_host", flush_waits_for_the_other_host, ON_MESSAGES, NO_FAULTS, 0},
