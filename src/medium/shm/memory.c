@@ -61,11 +61,17 @@ static uint64_t file_size(uint64_t ring, uint64_t arena)
 
 /* ---- mapping ---- */
 
+/* EAGAIN is mmap's word for too much locked memory; here it would mean that the peer has not said enough yet. */
+static int map_failed(void)
+{
+    return errno == EAGAIN ? -ENOMEM : -errno;
+}
+
 static int map_part(uint8_t *at, uint64_t length, int fd, uint64_t offset, int protection, int flags)
 {
     if (length == 0)
         return 0;
-    return mmap(at, length, protection, MAP_SHARED | MAP_FIXED | flags, fd, (off_t)offset) == MAP_FAILED ? -errno : 0;
+    return mmap(at, length, protection, MAP_SHARED | MAP_FIXED | flags, fd, (off_t)offset) == MAP_FAILED ? map_failed() : 0;
 }
 
 static int map(int fd, uint64_t ring, uint64_t arena, int protection, bool prefault, struct shm_memory *ret_memory)
@@ -74,7 +80,7 @@ static int map(int fd, uint64_t ring, uint64_t arena, int protection, bool prefa
     int flags = prefault ? MAP_POPULATE : 0;
     uint8_t *base = mmap(NULL, length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (base == MAP_FAILED)
-        return telex_say(-errno, "no room to map %llu bytes of shared memory: %m", (unsigned long long)length);
+        return telex_say(map_failed(), "no room to map %llu bytes of shared memory: %m", (unsigned long long)length);
     int r = map_part(base, page + ring, fd, 0, protection, flags);
     if (r == 0)
         r = map_part(base + page + ring, ring, fd, page, protection, flags);
@@ -206,7 +212,7 @@ static int map_decisions(int fd, struct shm_decisions **ret_decisions)
 {
     void *at = mmap(NULL, SHM_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
     if (at == MAP_FAILED)
-        return telex_say(-errno, "shared memory cannot be mapped: %m");
+        return telex_say(map_failed(), "shared memory cannot be mapped: %m");
     madvise(at, SHM_PAGE, MADV_DONTFORK);
     *ret_decisions = at;
     return 0;
