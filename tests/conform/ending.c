@@ -459,40 +459,67 @@ static void forked_handles_are_foreign(void **state)
     talk_end(&talk);
 }
 
-static void sleep_on(void *with)
+struct last_words {
+    pid_t child;
+    telex_time died;
+};
+
+/* The child lives on, and holds what it was not kept from holding. It does nothing but what a signal handler may do: after _Fork() no more is allowed. */
+static void leave_a_child(struct talk *talk, pid_t child)
 {
-    (void)with;
-    nap(15000);
+    if (child == 0) { /* not a testing_fork: it must outlive its parent */
+        nap(15000);
+        _exit(0);
+    }
+    setpgid(child, child);
+    nap(30);
+    struct last_words words = {child, telex_now()};
+    assert_int_equal(write(talk->out, &words, sizeof words), sizeof words);
+    kill(getpid(), SIGKILL);
 }
 
 static void fork_and_die(struct talk *talk)
 {
-    pid_t child = fork(); /* not a testing_fork: it must outlive its parent */
-    if (child == 0) {
-        setpgid(0, 0);
-        assert_int_equal(write(talk->out, &(pid_t){getpid()}, sizeof(pid_t)), sizeof(pid_t));
-        sleep_on(NULL);
-        _exit(0);
-    }
-    nap(30);
-    kill(getpid(), SIGKILL);
+    leave_a_child(talk, fork());
 }
 
-static void a_child_does_not_keep_its_dead_parent_alive(void **state)
+/* ns from the death of the peer until this side was told, while a child of the dead lives. */
+static telex_time told_after(void **state, conform_peer *peer)
 {
     struct talk talk;
-    talk_begin(&talk, *state, "", fork_and_die);
-    pid_t grandchild;
-    assert_int_equal(read(talk.in, &grandchild, sizeof grandchild), sizeof grandchild);
+    talk_begin(&talk, *state, "", peer);
+    struct last_words words;
     telex_message message = {0};
     int r = telex_receive(talk.channel, &message, SECONDS(10));
+    telex_time told = telex_now();
+    if (r == -ETIMEDOUT)
+        fprintf(stderr, "not told of the death, while a child lives\n");
     assert_true(r == -ECONNRESET || (talk.setup->on != ON_TELEX && r == -EPIPE));
-    assert_good(kill(grandchild, 0)); /* it is still there */
-    kill(grandchild, SIGKILL);
+    assert_int_equal(read(talk.in, &words, sizeof words), sizeof words);
+    assert_good(kill(words.child, 0)); /* it is still there */
+    kill(words.child, SIGKILL);
     while (waitpid(-1, NULL, 0) > 0)
         ; /* the case adopts orphans */
     talk.peer = 0;
     talk_end(&talk);
+    return told - words.died;
+}
+
+/* A machine that is busy may be late once, or twice; what only looks now and then is late each time. */
+static void is_told_at_once(void **state, conform_peer *peer)
+{
+    enum { TRIES = 10, MOST = 100000000 };
+    telex_time best = INT64_MAX;
+    for (unsigned i = 0; i < TRIES && best > MOST; i++) {
+        telex_time after = told_after(state, peer);
+        best = after < best ? after : best;
+    }
+    assert_true(best <= MOST);
+}
+
+static void a_child_does_not_keep_its_dead_parent_alive(void **state)
+{
+    is_told_at_once(state, fork_and_die);
 }
 
 /* ---- names ---- */
