@@ -117,7 +117,8 @@ static void seeds(void **state)
     }
     munmap(log, sizeof *log);
     fprintf(stderr, "%u went to their ends, %u broke, in %u one side was killed; %u sends were too late\n", to_the_end, broken, killed, late);
-    assert_true(to_the_end >= runs / 4 && broken >= runs / 8 && killed > 0 && late > runs / 2);
+    if (runs >= RUNS) /* enough for all that may happen to have happened */
+        assert_true(to_the_end >= runs / 4 && broken >= runs / 8 && killed > 0 && late > runs / 2);
 }
 
 /* What both sides did is told by the plan; what their media did, by the decisions: the n-th is the same each time. */
