@@ -11,6 +11,7 @@ static const struct telex_medium media[] = {
     {"shm", telex_shm_dial, telex_shm_listen, NULL},
     {"inproc", telex_shm_dial, telex_shm_listen, "local"},
     {"unix", telex_stream_dial, telex_stream_listen, &telex_bytes_unix},
+    {"pipe", telex_stream_dial, telex_stream_listen, &telex_bytes_pipe},
     {"tcp", telex_stream_dial, telex_stream_listen, &telex_bytes_tcp},
 };
 

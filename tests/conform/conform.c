@@ -256,6 +256,7 @@ static const struct {
 static bool applies(const struct conform_case *one, const struct conform_medium *medium, unsigned on)
 {
     if (!(one->wires & on & medium->wires) || ((one->media & LOCAL_ONLY) && !medium->local) ||
+        ((one->media & WITH_DESCRIPTORS) && !carries_descriptors(medium)) ||
         ((one->media & NO_FAULTS) && medium->faulty) || ((one->media & BYTE_STREAMS) && !(medium->wires & ON_RAW)) ||
         ((one->media & PROCESSES) && medium->threads))
         return false;

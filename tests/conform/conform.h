@@ -20,22 +20,23 @@
 #include "telex/telex.h"
 #include "unit/testing.h"
 
-enum conform_wires { ON_TELEX = 1, ON_LINES = 2, ON_RAW = 4, ON_MESSAGES = ON_TELEX | ON_LINES, ON_ALL = 7 };
+enum conform_wires { ON_TELEX = 1, ON_LINES = 2, ON_RAW = 4, ON_MESSAGES = ON_TELEX | ON_LINES, ON_ALL = 7, NO_DESCRIPTORS = 8 };
 
 enum conform_media {
     ANY_MEDIUM = 0,
-    LOCAL_ONLY = 1, /* needs what only media of one host have: descriptors, who the peer is, paths */
+    LOCAL_ONLY = 1, /* needs what only media of one host have: who the peer is, paths */
     NO_FAULTS = 2,  /* too much for a medium that splits and delays every byte, or about sockets themselves */
     LONG_FORM = 4,  /* not in the short form */
     PROCESSES = 16, /* the peer dies, forks, is stopped, or serves: it must be a process of its own */
     BYTE_STREAMS = 8, /* one side writes bytes of its own making, as wire=raw can */
+    WITH_DESCRIPTORS = 32, /* descriptors travel */
 };
 
 struct conform_medium {
     const char *name;
     const char *address; /* printf format; its one %s is the case's private directory */
     const char *query;   /* options it always needs, "" for none */
-    unsigned wires;      /* enum conform_wires */
+    unsigned wires;      /* enum conform_wires; NO_DESCRIPTORS: none travel, though it is local */
     bool local, faulty;
     bool threads;        /* the peer is a thread of the case's process, not a child */
 };
@@ -69,6 +70,11 @@ struct conform_setup { /* where a case runs */
 static inline bool decides(const struct conform_setup *setup)
 {
     return !(setup->medium->wires & ON_RAW);
+}
+
+static inline bool carries_descriptors(const struct conform_medium *medium)
+{
+    return medium->local && !(medium->wires & NO_DESCRIPTORS);
 }
 
 /* ---- a conversation of two processes ---- */

@@ -95,7 +95,7 @@ static void refused_where_nobody_accepts_them(void **state)
     assert_gives(telex_send(talk.channel, &message, 0, SECONDS(5)), -EOPNOTSUPP, talk.channel);
     send_text(&talk, "x");
     talk_end(&talk);
-    if (talk.setup->medium->local) {
+    if (carries_descriptors(talk.setup->medium)) {
         talk_begin(&talk, *state, "descriptors=2", expect_one);
         message.descriptor_count = 3;
         assert_gives(telex_send(talk.channel, &message, 0, SECONDS(5)), -EOPNOTSUPP, talk.channel);
@@ -133,9 +133,9 @@ static void under_way_when_it_ends(void **state)
 }
 
 static const struct conform_case cases[] = {
-    {"with_their_messages", with_their_messages, ON_TELEX, LOCAL_ONLY | PROCESSES, 40},
+    {"with_their_messages", with_their_messages, ON_TELEX, WITH_DESCRIPTORS | PROCESSES, 40},
     {"refused_where_nobody_accepts_them", refused_where_nobody_accepts_them, ON_TELEX, ANY_MEDIUM, 0},
-    {"under_way_when_it_ends", under_way_when_it_ends, ON_TELEX, LOCAL_ONLY, 0},
+    {"under_way_when_it_ends", under_way_when_it_ends, ON_TELEX, WITH_DESCRIPTORS, 0},
 };
 
 const struct conform_theme conform_passing = {cases, sizeof cases / sizeof *cases};

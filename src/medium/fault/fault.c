@@ -146,7 +146,9 @@ static struct fault_bytes *of(struct telex_bytes *bytes)
 /* 0 when the delay is over, -EAGAIN when it is not, or when the inner stream is not ready at all. */
 static int wait_delay(struct fault_bytes *self, struct way *way)
 {
-    struct pollfd poll = {.fd = self->inner->ops->descriptor(self->inner), .events = way->events};
+    struct telex_bytes *inner = self->inner;
+    bool out = (way->events & POLLOUT) != 0 && inner->ops->outlet != NULL;
+    struct pollfd poll = {.fd = out ? inner->ops->outlet(inner) : inner->ops->descriptor(inner), .events = way->events};
     if (telex_poll(&poll, 1, TELEX_NOW) <= 0)
         return -EAGAIN;
     int64_t now = telex_clock();
@@ -258,6 +260,12 @@ static int64_t fault_unsent(struct telex_bytes *bytes)
     return of(bytes)->inner->ops->unsent(of(bytes)->inner);
 }
 
+static bool fault_survives(struct telex_bytes *bytes)
+{
+    struct telex_bytes *inner = of(bytes)->inner;
+    return inner->ops->survives != NULL ? inner->ops->survives(inner) : inner->delivered_when_written;
+}
+
 static int fault_descriptor(struct telex_bytes *bytes)
 {
     return of(bytes)->inner->ops->descriptor(of(bytes)->inner);
@@ -285,6 +293,7 @@ static const struct telex_bytes_ops bytes_ops = {
     .write = fault_write,
     .end = fault_end,
     .unsent = fault_unsent,
+    .survives = fault_survives,
     .descriptor = fault_descriptor,
     .outlet = fault_outlet,
     .peer = fault_peer,

@@ -117,25 +117,35 @@ static void finish(struct telex_link *link, uint32_t code, const char *sentence,
     telex_stream_push(link);
 }
 
-static int64_t unsent(struct telex_stream *stream)
+/* Whether the peer's system has everything, or (pipes, unix) the peer itself. */
+static bool all_left(struct telex_stream *stream)
 {
     int64_t left = stream->bytes->ops->unsent(stream->bytes);
-    return left < 0 ? 0 : left; /* a medium that cannot tell any more holds nothing back */
+    return left <= 0 && left != -ECONNRESET; /* a medium that cannot tell any more holds nothing back */
+}
+
+static bool survives(struct telex_stream *stream)
+{
+    const struct telex_bytes *bytes = stream->bytes;
+    return (bytes->ops->survives != NULL ? bytes->ops->survives(stream->bytes) : bytes->delivered_when_written) || all_left(stream);
 }
 
 static int finished(struct telex_link *link)
 {
     struct telex_stream *stream = stream_of(link);
     bool known = stream->told || stream->peer_taken + stream->withdrawn >= stream->admitted_messages;
-    if (!stream->controls) /* such a peer does not count: read by its system is all that can be known */
-        known = !stream->broken && stream->ended_writing && unsent(stream) == 0;
+    if (!stream->controls) { /* such a peer does not count: read by its system is all that can be known */
+        if (!stream->broken && stream->ended_writing && stream->bytes->ops->unsent(stream->bytes) == -ECONNRESET)
+            return telex_link_blame(link, -ECONNRESET);
+        known = !stream->broken && stream->ended_writing && all_left(stream);
+    }
     if (stream->broken && !known) /* what the peer said last may lie unread: its goodbye with its counts */
         return stream->ended || link->in_end != 0 ? -ECONNRESET : -EAGAIN;
     if (stream->broken)
         return 0;
     if (!stream->ended_writing || !known)
         return -EAGAIN;
-    return stream->bytes->delivered_when_written || unsent(stream) == 0 ? 0 : -EAGAIN;
+    return survives(stream) ? 0 : -EAGAIN;
 }
 
 static int delivered(struct telex_link *link)
@@ -150,7 +160,7 @@ static int delivered(struct telex_link *link)
         return r;
     if (link->out_end != 0)
         return link->out_end;
-    return stream->bytes->delivered_when_written || unsent(stream) == 0 ? 0 : -EAGAIN;
+    return survives(stream) ? 0 : -EAGAIN;
 }
 
 static void count(struct telex_link *link, telex_counters *counters)
@@ -164,7 +174,7 @@ static void count(struct telex_link *link, telex_counters *counters)
     counters->dropped = stream->dropped;
     counters->queued = stream->queued_messages;
     counters->queued_bytes = stream->queued_bytes;
-    if (!stream->controls && stream->ended_writing && unsent(stream) == 0)
+    if (!stream->controls && stream->ended_writing && all_left(stream))
         counters->taken = counters->sent - counters->queued;
 }
 
