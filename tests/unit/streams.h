@@ -24,9 +24,7 @@ static inline const struct telex_bytes_medium *streams_medium(const char *text, 
 {
     if (telex_address_parse(text, NULL, ret_address) < 0)
         fail_msg("%s: %s", text, telex_said());
-    if (ret_address->faulty)
-        return &telex_bytes_fault;
-    return strcmp(ret_address->scheme, "unix") == 0 ? &telex_bytes_unix : &telex_bytes_tcp;
+    return telex_medium_of(ret_address)->driver;
 }
 
 static inline int streams_listen(const char *text, struct telex_bytes_port **ret_port)

@@ -1,0 +1,2 @@
+#include "unit/fifos.h"
+int main(void){return 0;}
