@@ -272,7 +272,6 @@ static void out_of_descriptors(void **state)
 {
     (void)state;
     struct streams streams = pipe_streams_unaccepted(), second = {0};
-    assert_int_equal(streams_dial(streams.port->ops->address(streams.port), streams_soon(), &second.dialed), 0);
     struct rlimit limit, low;
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
     int next = dup(0);
@@ -284,6 +283,7 @@ static void out_of_descriptors(void **state)
         assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
         streams_ready(streams.port->ops->descriptor(streams.port), POLLIN);
     }
+    assert_int_equal(streams_dial(streams.port->ops->address(streams.port), streams_soon(), &second.dialed), 0);
     streams.accepted = streams_accept(streams.port);
     second.accepted = streams_accept(streams.port);
     second.dialed->ops->close(second.dialed);
