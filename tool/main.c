@@ -20,8 +20,8 @@ static void print_help(FILE *to)
     fprintf(
         to,
         "usage: telex SUBCOMMAND [ARGUMENT...]\n\n"
-        "Processes that cooperate talk to each other. An ADDRESS is shm://NAME, unix:///PATH, unix://@NAME or\n"
-        "tcp://HOST:PORT, with options as a query: 'tcp://127.0.0.1:7000?wire=lines&max=1MiB'.\n\n");
+        "Processes that cooperate talk to each other. An ADDRESS is shm://NAME, unix:///PATH, unix://@NAME,\n"
+        "pipe:///PATH or tcp://HOST:PORT, with options as a query: 'tcp://127.0.0.1:7000?wire=lines&max=1MiB'.\n\n");
     for (int i = 0; i < COMMAND_COUNT; i++)
         if (commands[i]->synopsis != NULL)
             fprintf(to, "  %-8s %s\n", commands[i]->name, commands[i]->summary);

@@ -304,7 +304,7 @@ int telex_close(telex_channel *channel, telex_time deadline, uint64_t *ret_untak
 
 typedef struct telex_peer {
     size_t size;             /* in: sizeof(telex_peer) */
-    int64_t pid, uid, gid;   /* as the kernel says (unix, shm, inproc); -1 where the medium does not know */
+    int64_t pid, uid, gid;   /* as the kernel says (unix, shm, inproc, pipe); -1 where the medium does not know */
     const char *address;     /* where the peer is, "" where it has no address */
     const char *program;     /* the name it gave in its greeting; untrusted; "" if none */
     unsigned char life[16];  /* random, one for each life of the peer process; zero on lines and raw */

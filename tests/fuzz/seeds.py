@@ -86,6 +86,8 @@ def rings():
     return {**plain, **{f"all{how}": bytes([how, 1]) + bytes(7) + everything for how in range(0, 64, 5)}}
 
 
+HELLO = b"telex pipe 1 0123456789abcdef0123456789abcdef\n"
+
 SEEDS = {
     "address": {
         "unix": b"unix:///tmp/name",
@@ -101,6 +103,11 @@ SEEDS = {
         "later": greeting(item(0x8005, b"hello"), 2, 3),
         "protocol": greeting(item(0x8001, b"bank") + item(0x8002, struct.pack("<I", 2)) + item(0x8003, bytes(64)) + item(0x8004, b"teller")),
         "insists": greeting(item(1, b"bank")),
+    },
+    "pipe_hello": {
+        "one": b"\x2d" + HELLO,
+        "cut": b"\x03" + HELLO[:20] + HELLO + HELLO[20:],
+        "late": b"\x10garbage" + HELLO[:-1] + b"\r\n" + HELLO + b"telex pipe 2 " + HELLO,
     },
     "shm_attach": {
         "good": bytes(2) + greeting() + attach(),

@@ -404,7 +404,8 @@ class Channel:
         if left is not None and left <= 0:
             raise TimeoutError
         readers = [] if self.ended else [self.stream]
-        readable, writable, _ = select.select(readers, [self.stream] if write and self.out else [], [], left)
+        outlet = getattr(self.stream, "outlet", self.stream)
+        readable, writable, _ = select.select(readers, [outlet] if write and self.out else [], [], left)
         if not readable and not writable:
             raise TimeoutError
 
@@ -552,7 +553,7 @@ class Channel:
             patience = time.monotonic() + 2
             while self.out and time.monotonic() < patience:
                 self._write()
-                select.select([], [self.stream], [], 0.01)
+                select.select([], [getattr(self.stream, "outlet", self.stream)], [], 0.01)
         self.stream.close()
         self.ended = True
 

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/fsuid.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -428,6 +429,37 @@ static void others_are_told_to_use_sockets(void **state)
     assert_non_null(strstr(telex_said(), "another user"));
 }
 
+/* It is not the permissions that keep a listener from another user's FIFO: this one could open it. */
+static void serve_itself_alone(void *with)
+{
+    (void)with;
+    struct telex_bytes_port *port;
+    struct telex_bytes *accepted;
+    assert_int_equal(seteuid(USER), 0);
+    assert_int_equal(streams_listen(pipe_address("a", ""), &port), 0);
+    setfsuid(0);
+    int up = open(end_path(UP), O_RDWR | O_NONBLOCK | O_CLOEXEC), down = open(end_path(DOWN), O_RDWR | O_NONBLOCK | O_CLOEXEC);
+    assert_true(up >= 0 && down >= 0);
+    say_hello(token);
+    assert_int_equal(port->ops->accept(port, &accepted), -EAGAIN);
+    assert_true(exists("a") && fifos_there() == 3);
+    close(up);
+    close(down);
+    port->ops->close(port);
+}
+
+static void one_user_alone(void **state)
+{
+    (void)state;
+    if (geteuid() != 0)
+        return;
+    fifo_of_mode(UP, 0600);
+    fifo_of_mode(DOWN, 0600);
+    assert_int_equal(chown(end_path(UP), OTHER, OTHER) | chown(end_path(DOWN), OTHER, OTHER) | chmod(testing_directory(), 01777), 0);
+    unsetenv("XDG_RUNTIME_DIR");
+    testing_wait(testing_fork(serve_itself_alone, NULL));
+}
+
 /* ---- who is there ---- */
 
 static void dial_and_look(void *with)
@@ -633,6 +665,7 @@ static const struct testing_case cases[] = {
     TESTING_CASE(named_instead),
     TESTING_CASE(root_serves_everybody),
     TESTING_CASE(others_are_told_to_use_sockets),
+    TESTING_CASE(one_user_alone),
     TESTING_CASE(peers),
     TESTING_CASE_LIMIT(clients_killed_at_every_step, 60),
     TESTING_CASE_LIMIT(listeners_killed_at_every_step, 60),
