@@ -2,6 +2,7 @@
 /* Ends: in order, by death, by fork, by exit; what is lost is counted, what is left hinders nobody. */
 #include "conform/conform.h"
 
+#include <fcntl.h>
 #include <linux/sockios.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -522,6 +523,75 @@ static void a_child_does_not_keep_its_dead_parent_alive(void **state)
     is_told_at_once(state, fork_and_die);
 }
 
+/* A child by a bare clone: no handler of telex runs in it, and it holds every descriptor of its parent. */
+static void clone_and_die(struct talk *talk)
+{
+    long child = syscall(SYS_clone, 0UL, 0UL, 0UL, 0UL, 0UL);
+    if (child == 0)
+        for (;;)
+            syscall(SYS_pause);
+    pid_t number = (pid_t)child;
+    assert_int_equal(write(talk->out, &number, sizeof number), sizeof number);
+    nap(30);
+    kill(getpid(), SIGKILL);
+}
+
+struct dialer {
+    struct talk talk;
+    const char *address;
+};
+
+static void dial_clone_and_die(void *with)
+{
+    struct dialer *dialer = with;
+    assert_good(telex_dial(dialer->address, NULL, SECONDS(10), &dialer->talk.channel));
+    clone_and_die(&dialer->talk);
+}
+
+static void told_though_a_clone_lives(telex_channel *channel, int in)
+{
+    pid_t clone;
+    assert_int_equal(read(in, &clone, sizeof clone), sizeof clone);
+    telex_message message = {0};
+    assert_gives(telex_receive(channel, &message, SECONDS(10)), -ECONNRESET, channel);
+    assert_good(kill(clone, 0));
+    kill(clone, SIGKILL);
+}
+
+/* The dead one dialed, or listened. */
+static void nor_does_a_clone(void **state)
+{
+    struct talk talk;
+    talk_begin(&talk, *state, "", clone_and_die);
+    told_though_a_clone_lives(talk.channel, talk.in);
+    while (waitpid(-1, NULL, __WALL) > 0)
+        ;
+    talk.peer = 0;
+    talk_end(&talk);
+
+    char address[512], dialed[512];
+    int in[2];
+    assert_good(pipe2(in, O_CLOEXEC));
+    conform_address(*state, "", address, sizeof address);
+    telex_listener *listener;
+    int r = -EADDRINUSE; /* until the clone, which has the listening end, too, is gone */
+    for (int i = 0; i < 100 && r == -EADDRINUSE; i++, nap(i > 1 ? 20 : 0))
+        r = telex_listen(address, NULL, &listener);
+    assert_good(r);
+    conform_dialable(address, telex_listener_address(listener), dialed, sizeof dialed);
+    struct dialer dialer = {.talk = {.out = in[1]}, .address = dialed};
+    pid_t child = testing_fork(dial_clone_and_die, &dialer);
+    assert_good(telex_accept(listener, SECONDS(10), &talk.channel));
+    told_though_a_clone_lives(talk.channel, in[0]);
+    telex_close(talk.channel, SECONDS(1), NULL);
+    telex_listener_close(listener);
+    assert_true(child > 0);
+    while (waitpid(-1, NULL, __WALL) > 0)
+        ;
+    close(in[0]);
+    close(in[1]);
+}
+
 /* ---- names ---- */
 
 static void listen_and_die(void *address)
@@ -578,6 +648,7 @@ static const struct conform_case cases[] = {
     {"no_sigpipe", no_sigpipe, ON_ALL, PROCESSES, 0},
     {"forked_handles_are_foreign", forked_handles_are_foreign, ON_MESSAGES, PROCESSES, 0},
     {"a_child_does_not_keep_its_dead_parent_alive", a_child_does_not_keep_its_dead_parent_alive, ON_ALL, NO_FAULTS | PROCESSES, 0},
+    {"nor_does_a_clone", nor_does_a_clone, ON_TELEX, LOCAL_ONLY | NO_FAULTS | PROCESSES, 0},
     {"names_of_the_dead", names_of_the_dead, ON_TELEX, ANY_MEDIUM, 0},
 };
 

@@ -424,6 +424,7 @@ static void others_are_told_to_use_sockets(void **state)
     send_visitor((struct visitor){address, USER, -EACCES, "mode="});
     close(listening);
     struct telex_bytes_port *port;
+    setenv("TMPDIR", testing_directory(), 1);
     assert_int_equal(setresuid(USER, USER, USER), 0); /* nor does another one take its path */
     assert_int_equal(streams_listen(pipe_address("a", ""), &port), -EADDRINUSE);
     assert_non_null(strstr(telex_said(), "another user"));
@@ -456,7 +457,7 @@ static void one_user_alone(void **state)
     fifo_of_mode(UP, 0600);
     fifo_of_mode(DOWN, 0600);
     assert_int_equal(chown(end_path(UP), OTHER, OTHER) | chown(end_path(DOWN), OTHER, OTHER) | chmod(testing_directory(), 01777), 0);
-    unsetenv("XDG_RUNTIME_DIR");
+    setenv("TMPDIR", testing_directory(), 1); /* for the runtime directory of that user */
     testing_wait(testing_fork(serve_itself_alone, NULL));
 }
 
