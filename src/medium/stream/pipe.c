@@ -65,6 +65,11 @@ static int own(int fd)
 
 /* ---- attached, or not yet ---- */
 
+static void attached(struct pipe_bytes *self)
+{
+    telex_shut(atomic_exchange_explicit(&self->knock, -1, memory_order_relaxed));
+}
+
 /* Whether the listener has both FIFOs open; any direction may ask. */
 static bool is_attached(struct pipe_bytes *self)
 {
@@ -73,7 +78,7 @@ static bool is_attached(struct pipe_bytes *self)
         return true;
     if (fstat(self->in, &facts) < 0 || facts.st_nlink > 0) /* it removes this name last */
         return false;
-    telex_shut(atomic_exchange_explicit(&self->knock, -1, memory_order_relaxed));
+    attached(self);
     return true;
 }
 
@@ -101,9 +106,11 @@ static ssize_t pipe_read(struct telex_bytes *bytes, const struct iovec *parts, i
     struct pipe_bytes *self = of(bytes);
     (void)fds;
     (void)count;
-    bool attached = is_attached(self);
+    bool was_attached = is_attached(self);
     ssize_t got = telex_pipe_read(self->in, parts, part_count);
-    if (got == 0 && !attached) {
+    if (got > 0 && !was_attached)
+        attached(self); /* also where a removed name goes on to count, as on NFS */
+    if (got == 0 && !was_attached) {
         got = look_for_listener(self);
         if (got == 0)
             got = telex_pipe_read(self->in, parts, part_count);
