@@ -9,7 +9,7 @@
  *   - "Sending" calls of one channel may run in one thread while "receiving" calls run in another one; each
  *     function below says which it is. A further thread in the same direction gets -EBUSY and has no effect.
  *   - In a child made by fork() every handle of the parent answers -ECHILD; its descriptors are closed there.
- *   - The library never prints, exits, aborts, raises SIGPIPE or installs a signal handler, and has no hidden thread.
+ *   - The library never prints, exits, aborts, raises SIGPIPE or installs a signal handler, and has no thread but the one that flush=helper asks for.
  */
 #ifndef TELEX_TELEX_H
 #define TELEX_TELEX_H
