@@ -118,6 +118,44 @@ static void nobody_greets(void **state)
     telex_listener_close(listener);
 }
 
+/* Its port has somebody in it, whom it never accepts. */
+static void die_at_the_first_peer(void *with)
+{
+    const struct talk *talk = with;
+    telex_listener *listener;
+    char address[512], dialed[512];
+    conform_address(talk->setup, "", address, sizeof address);
+    assert_good(telex_listen(address, NULL, &listener));
+    conform_dialable(address, telex_listener_address(listener), dialed, sizeof dialed);
+    assert_int_equal(write(talk->out, dialed, sizeof dialed), sizeof dialed);
+    struct pollfd peer = {.fd = telex_listener_fd(listener), .events = POLLIN};
+    poll(&peer, 1, 10000);
+    nap(20); /* so that the other one sleeps, mostly */
+    kill(getpid(), SIGKILL);
+}
+
+static void the_listener_dies_before_it_accepts(void **state)
+{
+    int fds[2];
+    assert_good(pipe(fds));
+    struct talk talk = {.setup = *state, .out = fds[1]};
+    pid_t child = testing_fork(die_at_the_first_peer, &talk);
+    assert_int_equal(read(fds[0], talk.address, sizeof talk.address), sizeof talk.address);
+    telex_channel *channel;
+    telex_message message = {0};
+    int r = telex_dial(talk.address, NULL, TELEX_NEVER, &channel);
+    if (r == 0) { /* no greeting on this wire */
+        r = telex_receive(channel, &message, TELEX_NEVER);
+        assert_true(r == -ECONNRESET || r == -EPIPE);
+        telex_close(channel, SECONDS(1), NULL);
+    } else {
+        assert_gives(r, -ECONNRESET, NULL);
+    }
+    waitpid(child, NULL, 0);
+    close(fds[0]);
+    close(fds[1]);
+}
+
 struct stranger {
     const struct conform_setup *setup;
     const char *words; /* said instead of a greeting; then it hangs up */
@@ -336,6 +374,7 @@ static void peers_are_known(void **state)
 static const struct conform_case cases[] = {
     {"they_hang_up_before_they_greet", they_hang_up_before_they_greet, ON_TELEX, BYTE_STREAMS, 0},
     {"nobody_greets", nobody_greets, ON_TELEX, BYTE_STREAMS, 0},
+    {"the_listener_dies_before_it_accepts", the_listener_dies_before_it_accepts, ON_ALL, PROCESSES, 0},
     {"strangers", strangers, ON_TELEX, BYTE_STREAMS, 0},
     {"sizes_are_agreed", sizes_are_agreed, ON_TELEX, PROCESSES, 0},
     {"the_silent_delay_nobody", the_silent_delay_nobody, ON_TELEX, NO_FAULTS | BYTE_STREAMS, 0},

@@ -92,6 +92,7 @@ SEEDS = {
     "address": {
         "unix": b"unix:///tmp/name",
         "abstract": b"unix://@name?max=64KiB&wire=lines",
+        "pipe": b"pipe:///tmp/name?mode=0622&wire=lines",
         "tcp": b"tcp://127.0.0.1:7000?wait=block&full=drop-oldest&queue=8",
         "ipv6": b"tcp://[::1]:0?window=1MiB&mode=0660&program=p%C3%A9&greeting=500ms",
         "fault": b"fault+tcp://localhost:7000?fault=split:1,seed:2&size=64",

@@ -77,6 +77,12 @@ static void paths(void **state)
     assert_int_equal(fifos_there(), 0);
 }
 
+static void without_renaming_over_nothing(void **state)
+{
+    fail_calls(SYS_renameat2, EINVAL);
+    paths(state);
+}
+
 static void malformed(void **state)
 {
     (void)state;
@@ -661,6 +667,7 @@ static void leftovers(void **state)
 
 static const struct testing_case cases[] = {
     TESTING_CASE(paths),
+    TESTING_CASE(without_renaming_over_nothing),
     TESTING_CASE(malformed),
     TESTING_CASE(nobody_listens),
     TESTING_CASE(full),

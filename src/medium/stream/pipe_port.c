@@ -214,14 +214,27 @@ static int remove_stale(const struct telex_address *address, const struct telex_
     return 0;
 }
 
+/* 0 or -errno: -EEXIST. Not every file system can rename without replacing; a second name does as well. */
+static int rename_over_nothing(int directory, const char *now, const char *name)
+{
+    if (renameat2(directory, now, directory, name, RENAME_NOREPLACE) == 0)
+        return 0;
+    if (errno != EINVAL)
+        return -errno;
+    if (linkat(directory, now, directory, name, 0) < 0)
+        return -errno;
+    unlinkat(directory, now, 0);
+    return 0;
+}
+
 /* Gives the FIFO its name, in place of one that was left. Nobody ever finds it without a reader, so whoever finds it so may remove it. */
 static int name_it(const struct telex_address *address, const struct telex_fifos *fifos, const char *now)
 {
     int error = -EEXIST;
     for (int i = 0; i < STALE_TRIES && error == -EEXIST; i++) {
-        if (renameat2(fifos->directory, now, fifos->directory, fifos->name, RENAME_NOREPLACE) == 0)
+        error = rename_over_nothing(fifos->directory, now, fifos->name);
+        if (error == 0)
             return 0;
-        error = -errno;
         int stale = error == -EEXIST ? remove_stale(address, fifos) : 0;
         if (stale < 0)
             return stale;

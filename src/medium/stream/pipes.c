@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Reading and writing pipes without waiting, and without SIGPIPE. */
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -13,7 +14,6 @@
 #include "medium/stream/bytes.h"
 #include "medium/stream/pipes.h"
 #include "medium/stream/sockets.h"
-#include "os/clock.h"
 
 #ifndef RWF_NOSIGNAL
 #define RWF_NOSIGNAL 0x00000100 /* Linux 6.18 */
@@ -28,8 +28,9 @@ ssize_t telex_pipe_read(int fd, const struct iovec *parts, int part_count)
 int telex_pipe_doze(int fd)
 {
     struct pollfd poll = {.fd = fd, .events = POLLIN};
-    int ready = telex_poll(&poll, 1, telex_clock() + TELEX_BYTES_DOZE_NS);
-    return ready > 0 ? 0 : ready == 0 ? -EAGAIN : ready;
+    static const struct timespec patience = {.tv_nsec = TELEX_BYTES_DOZE_NS};
+    int ready = ppoll(&poll, 1, &patience, NULL);
+    return ready > 0 ? 0 : ready == 0 ? -EAGAIN : -errno;
 }
 
 /*
