@@ -22,7 +22,9 @@
 ssize_t telex_pipe_read(int fd, const struct iovec *parts, int part_count)
 {
     ssize_t got = part_count == 1 ? read(fd, parts->iov_base, parts->iov_len) : readv(fd, parts, part_count);
-    return got < 0 ? telex_socket_failed() : got;
+    if (got < 0)
+        return errno == EINTR ? -EAGAIN : telex_socket_failed(); /* it does not sleep, so nothing is lost */
+    return got;
 }
 
 int telex_pipe_doze(int fd)
