@@ -4,7 +4,7 @@
 
 #include <sys/resource.h>
 
-enum { CROWD = 1000, CROWD_IN_SHORT = 60, ROUNDS = 200, DESCRIPTORS_EACH = 2, OTHERS = 200 };
+enum { CROWD = 1000, CROWD_IN_SHORT = 60, ROUNDS = 200, DESCRIPTORS_EACH = 6 /* pipes, while they connect */, OTHERS = 200 };
 
 static void raise_limit(void)
 {

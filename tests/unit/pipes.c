@@ -104,6 +104,26 @@ static void what_was_read_before_the_end(void **state)
     }
 }
 
+/* Without a descriptor to look by, what was not read before the end is never said to have been. */
+static void no_descriptor_at_the_end(void **state)
+{
+    (void)state;
+    for (int reads = 0; reads < 2; reads++) {
+        struct streams streams = pipe_streams();
+        struct rlimit limit, none;
+        assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+        assert_int_equal(streams_write(streams.accepted, "last", 4), 4);
+        if (reads)
+            streams_expect(streams.dialed, "last", 4);
+        none = (struct rlimit){3, limit.rlim_max};
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+        streams.accepted->ops->end(streams.accepted);
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+        assert_int_equal(streams.accepted->ops->unsent(streams.accepted), reads ? 0 : -ECONNRESET);
+        streams_free(&streams);
+    }
+}
+
 /* A pipe that is full becomes larger, once; then it takes no more. */
 static void full(void **state)
 {
@@ -278,6 +298,7 @@ static const struct testing_case cases[] = {
     TESTING_CASE(before_anybody_accepts),
     TESTING_CASE(ends),
     TESTING_CASE(what_was_read_before_the_end),
+    TESTING_CASE(no_descriptor_at_the_end),
     TESTING_CASE(full),
     TESTING_CASE(dozing),
     TESTING_CASE(no_sigpipe),

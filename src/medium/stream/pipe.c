@@ -42,7 +42,7 @@ struct pipe_bytes {
     int epoll;                /* the client's: `in` and `knock` in one descriptor; -1 */
     char *stem;               /* the client's: its FIFOs are called that, and .up, .down */
     atomic_bool read_out;     /* the incoming FIFO has ended */
-    bool grown, lost;         /* [out] the pipe was made larger; the peer is gone with bytes unread */
+    bool grown, lost;         /* [out] the pipe was made larger; it is not known, and never will be, that all was read */
     _Atomic int64_t pid;      /* of the peer; -1 */
     int64_t uid, gid;
     char address[128];
@@ -184,6 +184,7 @@ static int pipe_end(struct telex_bytes *bytes)
         return 0;
     if (self->keeper < 0)
         self->keeper = reopen(out, O_RDONLY | O_NONBLOCK);
+    self->lost = self->keeper < 0 && telex_pipe_unread(out) != 0; /* nobody will be able to tell */
     atomic_store_explicit(&self->out, -1, memory_order_relaxed);
     telex_shut(out);
     return 0;
@@ -203,7 +204,7 @@ static bool has_reader(struct pipe_bytes *self)
     self->keeper = writer == -ENXIO ? -1 : reopen(handle, O_RDONLY | O_NONBLOCK);
     telex_shut(writer);
     telex_shut(handle);
-    return writer != -ENXIO;
+    return writer != -ENXIO && self->keeper >= 0; /* who reads the rest and goes in that very moment is taken for one that did not read it */
 }
 
 static int64_t pipe_unsent(struct telex_bytes *bytes)
@@ -215,7 +216,7 @@ static int64_t pipe_unsent(struct telex_bytes *bytes)
     if (self->lost)
         return telex_say(-ECONNRESET, "the peer ended before it had read everything");
     if (self->keeper < 0)
-        return 0; /* no way to know */
+        return 0; /* all was read before the end */
     int64_t left = telex_pipe_unread(self->keeper);
     bool over = atomic_load_explicit(&self->read_out, memory_order_relaxed);
     if (left <= 0 || !over || has_reader(self))
