@@ -26,7 +26,8 @@ meson configure build -Dprefix=/usr/local && ninja -C build >/dev/null # as it w
 root=$work/root/opt/telex
 library=$(dirname "$(find "$root" -name libtelex.so.0)")
 missing=
-for file in "$root/include/telex/telex.h" "$root/bin/telex" "$root/share/man/man1/telex.1" "$root/share/man/man3/telex.3" \
+for file in "$root/include/telex/telex.h" "$root/bin/telex" "$root/share/man/man1/telex.1" "$root/share/man/man1/telex-serve.1" "$root/share/man/man3/telex.3" \
+    "$root/share/bash-completion/completions/telex" \
     "$library/libtelex.a" "$library/libtelex.so" "$library/libtelex.so.0" "$library/pkgconfig/telex.pc"; do
     [ -e "$file" ] || missing="$missing ${file#"$work/root"}"
 done

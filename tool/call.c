@@ -62,9 +62,10 @@ const struct tool_command tool_call = {
     .synopsis = "ADDRESS [MESSAGE | -]",
     .summary = "one call, prints the reply",
     .help =
-        "Asks whoever serves ADDRESS and prints the reply. Without MESSAGE, or with -, all of standard input is the\n"
-        "message (text: without its last newline). Dialling, asking and waiting take 10 s at most, unless --deadline\n"
-        "says otherwise.\n\n"
+        "Asks whoever serves ADDRESS, and prints the reply. Without MESSAGE, or where that is -, the message is all of standard\n"
+        "input, for text without one newline at the end. Dialling, asking and waiting for the reply together may take as long as\n"
+        "--deadline says (10 s).\n"
+        "\n"
         "examples:\n"
         "  telex call unix:///tmp/words 'to be or not to be'\n"
         "  telex call --deadline 500ms tcp://127.0.0.1:7000 <question.txt\n"

@@ -49,6 +49,13 @@ enum tool_takes {
     TOOL_TAKES_COMMAND = 64,
 };
 
+/* What the operands are, for completion. */
+enum tool_operands { TOOL_OPERANDS_ADDRESSES, TOOL_OPERANDS_FILES, TOOL_OPERANDS_MEDIA, TOOL_OPERANDS_NONE };
+
+/*
+ * The one source of --help, of the manual page (manual.c) and of the completion (completion.c). `help` is paragraphs with an empty line
+ * between them, `literals` in backticks; a last one that begins with the line "examples:", each example indented by two spaces.
+ */
 struct tool_command {
     const char *name;
     const char *synopsis; /* what follows the name in the usage line; NULL: not shown in the list of subcommands */
@@ -57,10 +64,27 @@ struct tool_command {
     unsigned takes;   /* enum tool_takes */
     int least, most;  /* operands */
     int (*run)(const struct tool_options *options);
+    enum tool_operands operands;
 };
 
+/* main.c: all of them, NULL at the end. */
+extern const struct tool_command *const tool_commands[];
+
+struct tool_flag {
+    char letter; /* 0: none */
+    const char *name;
+    unsigned takes; /* enum tool_takes; 0: common to all subcommands */
+    const char *value;
+    const char *meaning;
+    bool (*set)(struct tool_options *options, const char *value);
+};
+
+/* options.c: all of them, and whether `command` has it. A name of NULL ends them. */
+extern const struct tool_flag tool_flags[];
+bool tool_has_flag(const struct tool_command *command, const struct tool_flag *flag);
+
 extern const struct tool_command tool_serve, tool_call, tool_listen, tool_send, tool_receive, tool_talk, tool_ping,
-    tool_demo, tool_demo_worker, tool_list;
+    tool_demo, tool_demo_worker, tool_list, tool_manual, tool_completion;
 
 /*
  * options.c: reads argv (that of the subcommand, its name first). -1 to go on, or the status to exit with (--help, a

@@ -86,10 +86,13 @@ const struct tool_command tool_list = {
     .name = "list",
     .synopsis = "[--quiet]",
     .summary = "living listeners of this user: address, process, since when",
-    .help = "Lists the living listeners of this user on this host: their address, the process that listens (pid and\n"
-            "program) and since when. What dead processes left is removed. With --quiet, without the head line.\n\n"
-            "examples:\n"
-            "  telex list\n"
-            "  telex list --quiet | awk '/words/ {print $1}'",
+    .help =
+        "Lists the living listeners of this user on this host that other processes can dial: their address, the process that\n"
+        "listens (pid and program) and since when. What dead processes left is removed. With --quiet, without the head line.\n"
+        "\n"
+        "examples:\n"
+        "  telex list\n"
+        "  telex list --quiet | awk '/words/ {print $1}'",
     .run = run,
+    .operands = TOOL_OPERANDS_NONE,
 };

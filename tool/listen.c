@@ -93,11 +93,13 @@ const struct tool_command tool_listen = {
     .synopsis = "ADDRESS... [-n N]",
     .summary = "accepts peers, prints what they send",
     .help =
-        "Listens at each ADDRESS and prints what peers send, until N messages have come or a signal asks to stop; what "
-        "has\n"
-        "arrived by then is printed, too. `listening on ADDRESS` on stderr tells that it is ready, and the real port. "
-        "With\n"
-        "--deadline it ends with 3 when no message came for so long. Calls are refused: telex serve answers them.\n\n"
+        "Listens at each ADDRESS and prints what peers send, in the order of each of them.\n"
+        "\n"
+        "It ends after N messages; what was sent and not taken is told to the sender. Else it ends at SIGINT or SIGTERM, after\n"
+        "printing what has arrived until then. With --deadline it ends with 3 when no message has come for so long. It says\n"
+        "`listening on ADDRESS` on standard error, with the real port, once it is ready. Calls are refused: `telex serve`\n"
+        "answers them.\n"
+        "\n"
         "examples:\n"
         "  telex listen unix:///tmp/log >>log\n"
         "  telex listen -n 1 tcp://127.0.0.1:0\n"

@@ -8,12 +8,21 @@
 
 #include "common.h"
 
-static const struct tool_command *const commands[] = {
-    &tool_serve, &tool_call, &tool_listen, &tool_send, &tool_receive,
-    &tool_talk,  &tool_ping, &tool_demo,   &tool_list, &tool_demo_worker,
+const struct tool_command *const tool_commands[] = {
+    &tool_serve,
+    &tool_call,
+    &tool_listen,
+    &tool_send,
+    &tool_receive,
+    &tool_talk,
+    &tool_ping,
+    &tool_demo,
+    &tool_list,
+    &tool_demo_worker,
+    &tool_manual,
+    &tool_completion,
+    NULL,
 };
-
-enum { COMMAND_COUNT = sizeof commands / sizeof *commands };
 
 static void print_help(FILE *to)
 {
@@ -22,9 +31,9 @@ static void print_help(FILE *to)
         "usage: telex SUBCOMMAND [ARGUMENT...]\n\n"
         "Processes that cooperate talk to each other. An ADDRESS is shm://NAME, unix:///PATH, unix://@NAME,\n"
         "pipe:///PATH or tcp://HOST:PORT, with options as a query: 'tcp://127.0.0.1:7000?wire=lines&max=1MiB'.\n\n");
-    for (int i = 0; i < COMMAND_COUNT; i++)
-        if (commands[i]->synopsis != NULL)
-            fprintf(to, "  %-8s %s\n", commands[i]->name, commands[i]->summary);
+    for (const struct tool_command *const *command = tool_commands; *command != NULL; command++)
+        if ((*command)->synopsis != NULL)
+            fprintf(to, "  %-8s %s\n", (*command)->name, (*command)->summary);
     fprintf(to, "\nexamples:\n"
                 "  telex serve unix:///tmp/words -- wc -w       answer calls by running a program;\n"
                 "  telex call unix:///tmp/words 'to be or not'  in another terminal: ask, and print the answer\n"
@@ -59,12 +68,12 @@ int main(int argc, char **argv)
         printf("telex %s\n", telex_version());
         return tool_finish(TOOL_OK);
     }
-    for (int i = 0; i < COMMAND_COUNT; i++) {
-        if (strcmp(name, commands[i]->name) != 0)
+    for (const struct tool_command *const *command = tool_commands; *command != NULL; command++) {
+        if (strcmp(name, (*command)->name) != 0)
             continue;
         struct tool_options options;
-        int status = tool_parse(commands[i], argc - 1, argv + 1, &options);
-        return status >= 0 ? status : tool_finish(commands[i]->run(&options));
+        int status = tool_parse(*command, argc - 1, argv + 1, &options);
+        return status >= 0 ? status : tool_finish((*command)->run(&options));
     }
     if (argc > 1)
         return tool_usage("%s: no such subcommand; see telex --help", name);

@@ -118,14 +118,7 @@ static bool set_workers(struct tool_options *options, const char *value)
     return read_number(value, numbers, 1000, &options->workers) && options->workers > 0;
 }
 
-static const struct flag {
-    char letter; /* 0: none */
-    const char *name;
-    unsigned takes; /* enum tool_takes; 0: common to all subcommands */
-    const char *value;
-    const char *meaning;
-    bool (*set)(struct tool_options *options, const char *value);
-} flags[] = {
+const struct tool_flag tool_flags[] = {
     {'n', "count", TOOL_TAKES_COUNT, "N", "end after N messages or round trips", set_count},
     {'s', "size", TOOL_TAKES_SIZE, "BYTES", "length of each message (64)", set_size},
     {0, "json", TOOL_TAKES_JSON, NULL, "print one JSON object", set_json},
@@ -139,15 +132,19 @@ static const struct flag {
     {'q', "quiet", 0, NULL, "no `listening on ADDRESS` and no other notes on stderr", set_quiet},
     {0, "version", 0, NULL, "print the version", NULL},
     {'h', "help", 0, NULL, "print this", NULL},
+    {0, NULL, 0, NULL, NULL, NULL},
 };
 
-enum { FLAG_COUNT = sizeof flags / sizeof *flags };
+bool tool_has_flag(const struct tool_command *command, const struct tool_flag *flag)
+{
+    return flag->takes == 0 || (command->takes & flag->takes);
+}
 
 static void print_help(const struct tool_command *command)
 {
     printf("usage: telex %s %s\n\n%s\n\noptions:\n", command->name, command->synopsis, command->help);
-    for (const struct flag *flag = flags; flag < flags + FLAG_COUNT; flag++) {
-        if (flag->takes != 0 && !(command->takes & flag->takes))
+    for (const struct tool_flag *flag = tool_flags; flag->name != NULL; flag++) {
+        if (!tool_has_flag(command, flag))
             continue;
         char left[64];
         snprintf(left, sizeof left, "%c%c%s--%s%s%s", flag->letter ? '-' : ' ', flag->letter ? flag->letter : ' ',
@@ -157,20 +154,18 @@ static void print_help(const struct tool_command *command)
     printf("\nExit status: 0; 1 failure; 2 usage; 3 deadline passed; 4 refused by the peer or the protocol.\n");
 }
 
-static const struct flag *find_flag(const struct tool_command *command, const char *name, size_t length)
+static const struct tool_flag *find_flag(const struct tool_command *command, const char *name, size_t length)
 {
-    for (const struct flag *flag = flags; flag < flags + FLAG_COUNT; flag++) {
-        bool known = flag->takes == 0 || (command->takes & flag->takes);
-        if (known && strlen(flag->name) == length && memcmp(flag->name, name, length) == 0)
+    for (const struct tool_flag *flag = tool_flags; flag->name != NULL; flag++)
+        if (tool_has_flag(command, flag) && strlen(flag->name) == length && memcmp(flag->name, name, length) == 0)
             return flag;
-    }
     return NULL;
 }
 
-static const struct flag *find_letter(const struct tool_command *command, char letter)
+static const struct tool_flag *find_letter(const struct tool_command *command, char letter)
 {
-    for (const struct flag *flag = flags; flag < flags + FLAG_COUNT; flag++)
-        if (flag->letter == letter && (flag->takes == 0 || (command->takes & flag->takes)))
+    for (const struct tool_flag *flag = tool_flags; flag->name != NULL; flag++)
+        if (flag->letter == letter && tool_has_flag(command, flag))
             return flag;
     return NULL;
 }
@@ -179,7 +174,7 @@ static const struct flag *find_letter(const struct tool_command *command, char l
 static int apply(const struct tool_command *command, int argc, char **argv, int at, struct tool_options *options)
 {
     const char *text = argv[at], *value = NULL;
-    const struct flag *flag;
+    const struct tool_flag *flag;
     if (text[1] == '-') {
         const char *equals = strchr(text, '=');
         flag = find_flag(command, text + 2, equals != NULL ? (size_t)(equals - text - 2) : strlen(text + 2));

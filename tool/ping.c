@@ -129,15 +129,18 @@ const struct tool_command tool_ping = {
     .name = "ping",
     .synopsis = "ADDRESS [-n N] [-s BYTES] [--json]",
     .summary = "round trips: min, median, p99, max",
-    .help = "Measures round trips to a `telex serve --echo`: calls, or with --sync messages handed over by rendezvous, "
-            "and\n"
-            "their echo. It makes 1,000 of 64 bytes, unless -n and -s say otherwise; a signal ends it early, and it "
-            "tells what\n"
-            "was measured until then. --json prints one object with n, size, min_ns, median_ns, p99_ns, max_ns.\n\n"
-            "examples:\n"
-            "  telex ping unix:///tmp/echo\n"
-            "  telex ping shm://echo\n"
-            "  telex ping -n 10000 -s 1KiB --json tcp://127.0.0.1:7000",
+    .help =
+        "Measures round trips to a `telex serve --echo`: N calls (1,000) of BYTES bytes (64), one after the other. With --sync a\n"
+        "round trip is a message handed over by rendezvous and its echo.\n"
+        "\n"
+        "It prints the least, the median, the 99th percentile (nearest rank) and the most time; with --json one object with the\n"
+        "numbers n, size, min_ns, median_ns, p99_ns and max_ns, and nothing else. A signal ends it early with what was measured\n"
+        "until then. Each round trip may take as long as --deadline says (10 s).\n"
+        "\n"
+        "examples:\n"
+        "  telex ping unix:///tmp/echo\n"
+        "  telex ping shm://echo\n"
+        "  telex ping -n 10000 -s 1KiB --json tcp://127.0.0.1:7000",
     .takes = TOOL_TAKES_COUNT | TOOL_TAKES_SIZE | TOOL_TAKES_JSON,
     .least = 1,
     .most = 1,

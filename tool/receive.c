@@ -59,8 +59,9 @@ const struct tool_command tool_receive = {
     .synopsis = "ADDRESS [-n N]",
     .summary = "dials and prints what the peer sends",
     .help =
-        "Dials ADDRESS and prints each message that the peer sends, until the peer closes, N messages have come, or a\n"
-        "signal asks to stop. With --deadline it ends with 3 when no message came for so long.\n\n"
+        "Dials ADDRESS and prints what the peer sends, until that closes, or N messages have come. When the peer closes earlier it\n"
+        "exits with 1. With --deadline it ends with 3 when no message has come for so long. SIGINT and SIGTERM end it with 0.\n"
+        "\n"
         "examples:\n"
         "  telex receive unix:///tmp/news\n"
         "  telex receive -n 1 --deadline 5s tcp://127.0.0.1:7000",

@@ -57,17 +57,19 @@ const struct tool_command tool_send = {
     .name = "send",
     .synopsis = "ADDRESS [MESSAGE...]",
     .summary = "dials and sends each argument, or each line of stdin",
-    .help = "Sends each MESSAGE to whoever listens at ADDRESS; without any, each line of standard input (with --binary "
-            "all of\n"
-            "it, as one message). With --sync each is handed over by rendezvous: the next goes once the receiver has "
-            "taken it.\n"
-            "It ends with 0 once all are known to be taken, and says how many are not. Dialling, each message and the "
-            "goodbye\n"
-            "take 10 s at most, unless --deadline says otherwise. What the peer sends is thrown away.\n\n"
-            "examples:\n"
-            "  telex send unix:///tmp/log 'all is well'\n"
-            "  tail -f /var/log/syslog | telex send tcp://collector:7000\n"
-            "  telex send --binary --sync unix:///tmp/backup <archive.tar",
+    .help =
+        "Dials ADDRESS and sends each MESSAGE; without any, each line of standard input, or with --binary all of standard input as\n"
+        "one message. With --sync each is handed over by rendezvous: the next goes once the receiver has taken it.\n"
+        "\n"
+        "It ends with 0 once every message is known to be taken. Else it says how many are not, and exits with 3 where the\n"
+        "deadline passed, with 1 where the peer is gone. Dialling, each message, and the goodbye may each take as long as\n"
+        "--deadline says (10 s). What the peer sends is thrown away. On `wire=lines` and `wire=raw`, which know no\n"
+        "acknowledgement, \"taken\" means: read by the peer's system.\n"
+        "\n"
+        "examples:\n"
+        "  telex send unix:///tmp/log 'all is well'\n"
+        "  tail -f /var/log/syslog | telex send tcp://collector:7000\n"
+        "  telex send --binary --sync unix:///tmp/backup <archive.tar",
     .least = 1,
     .most = TOOL_UNLIMITED,
     .run = run,

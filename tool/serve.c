@@ -164,21 +164,31 @@ const struct tool_command tool_serve = {
     .name = "serve",
     .synopsis = "ADDRESS... (--echo | -- COMMAND [ARG...])",
     .summary = "answers calls: echoes, or runs COMMAND per call",
-    .help = "Answers calls at each ADDRESS: with what was asked (--echo, which sends plain messages back, too), or by "
-            "running\n"
-            "COMMAND for each, with the request on its standard input and the reply from its standard output (text: "
-            "without\n"
-            "its last newline). Several run at a time. A COMMAND that fails, or takes longer than --deadline says, "
-            "fails the\n"
-            "call; a call that is cancelled ends its COMMAND. With wire=lines each line is a call.\n"
-            "`listening on ADDRESS` on stderr tells that it is ready, and the real port. SIGINT or SIGTERM end it: "
-            "commands\n"
-            "that run have 5 s, or --deadline, to come to their end.\n\n"
-            "examples:\n"
-            "  telex serve shm://echo unix:///tmp/echo --echo\n"
-            "  telex serve unix:///tmp/words tcp://127.0.0.1:7000 -- wc -w\n"
-            "  telex serve 'tcp://127.0.0.1:7000?wire=lines' -- sed 's/.*/\\U&/'    ask with: echo hello | nc -N "
-            "127.0.0.1 7000",
+    .help =
+        "Answers calls at each ADDRESS.\n"
+        "\n"
+        "With --echo each call is answered with what was asked, and each message that is no call is sent back.\n"
+        "\n"
+        "With COMMAND that command is run for each call, with the request on its standard input and the reply from its standard\n"
+        "output, of which one newline at the end is taken off, unless --binary is given. Its standard error is that of telex.\n"
+        "Up to twice as many as there are cores (at least 4) run at a time, others wait; calls past 1,024 waiting ones, or\n"
+        "64 MiB, are refused. The call fails when the command ends with a status other than 0 or by a signal, when its answer is\n"
+        "longer than the caller accepts or is no valid text, and when it takes longer than --deadline says. A call that is\n"
+        "cancelled, because its caller's deadline passed, because it said so or because it is gone, ends the command: SIGTERM\n"
+        "goes to its process group, and SIGKILL a second later. Messages that are no calls are dropped, with a note.\n"
+        "\n"
+        "With `wire=lines` each line is a call. That wire has no word for a failure: the channel is closed instead.\n"
+        "\n"
+        "Once ready, it says `listening on ADDRESS` on standard error, a line for each address, with the real port. It serves\n"
+        "until SIGINT, SIGTERM or SIGHUP (unless it was started ignoring that, as by nohup(1)). Then it takes no more calls, lets\n"
+        "commands that run come to their end within --deadline (5 s), sends their replies, says goodbye, and exits with 0. The\n"
+        "same signal again within half a second is the same wish (timeout(1) signals a process and then its group); a later one\n"
+        "ends it at once, commands and all.\n"
+        "\n"
+        "examples:\n"
+        "  telex serve shm://echo unix:///tmp/echo --echo\n"
+        "  telex serve unix:///tmp/words tcp://127.0.0.1:7000 -- wc -w\n"
+        "  telex serve 'tcp://127.0.0.1:7000?wire=lines' -- sed 's/.*/\\U&/'    ask with: echo hello | nc -N 127.0.0.1 7000",
     .takes = TOOL_TAKES_ECHO | TOOL_TAKES_COMMAND,
     .least = 1,
     .most = TOOL_UNLIMITED,

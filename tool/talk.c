@@ -74,17 +74,18 @@ const struct tool_command tool_talk = {
     .name = "talk",
     .synopsis = "ADDRESS [--listen]",
     .summary = "two-way, line by line",
-    .help = "Sends each line of standard input and prints what arrives, until the peer closes, a signal comes, or "
-            "standard\n"
-            "input ends: at a terminal that is the end; else what the peer still says is printed until it closes, or "
-            "for as\n"
-            "long as --deadline says. With --listen it waits at ADDRESS for one peer instead of dialling it. With "
-            "--binary\n"
-            "each read of standard input is a message.\n\n"
-            "examples:\n"
-            "  telex talk --listen unix:///tmp/chat        in one terminal\n"
-            "  telex talk unix:///tmp/chat                 in another one\n"
-            "  printf 'GET / HTTP/1.0\\r\\n\\r\\n' | telex talk --binary 'tcp://localhost:80?wire=raw'",
+    .help =
+        "Dials ADDRESS, sends each line of standard input, and prints what arrives. With --listen it waits at ADDRESS for one peer\n"
+        "instead.\n"
+        "\n"
+        "It ends when the peer closes, at SIGINT or SIGTERM, and, at a terminal, at the end of input. Where standard input is no\n"
+        "terminal, its end is not yet the end: what the peer still says is printed until it closes, or until --deadline has\n"
+        "passed, which is exit status 3. With --binary each read of standard input is a message.\n"
+        "\n"
+        "examples:\n"
+        "  telex talk --listen unix:///tmp/chat        in one terminal\n"
+        "  telex talk unix:///tmp/chat                 in another one\n"
+        "  printf 'GET / HTTP/1.0\\r\\n\\r\\n' | telex talk --binary 'tcp://localhost:80?wire=raw'",
     .takes = TOOL_TAKES_LISTEN,
     .least = 1,
     .most = 1,

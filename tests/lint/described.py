@@ -1,17 +1,26 @@
 # SPDX-License-Identifier: MIT
-"""What users meet is described where they look: options in docs/media.md, packages in README.md, subcommands in telex(1), functions in telex(3);
+"""What users meet is described where they look: options in docs/media.md and in the completion, packages in README.md, subcommands in manual pages, functions in telex(3);
 and what README.md shows of C is what is built and tested in examples/."""
 import re
 
 import tree as trees
 
 
-def options(tree):
+def named_options(tree):
     named = set(re.findall(r"/\* (\w+)=:", tree.text("include/telex/telex.h")))
     for path in tree.under("src/medium", ends="address.c"):  # the table of options: name, kind
         named |= set(re.findall(r'^    \{"(\w+)", +[A-Z]+, ', tree.text(path), re.M))
+    return sorted(named)
+
+
+def options(tree):
     text = tree.text("docs/media.md")
-    return [f"{name}=: an option that docs/media.md does not describe" for name in sorted(named) if not re.search(rf"`{name}=", text)]
+    return [f"{name}=: an option that docs/media.md does not describe" for name in named_options(tree) if not re.search(rf"`{name}=", text)]
+
+
+def completion(tree):
+    text = tree.text("tool/completion.c")
+    return [f"{name}=: an option that tool/completion.c does not know" for name in named_options(tree) if not re.search(rf"\b{name}=", text)]
 
 
 def packages(tree):
@@ -21,11 +30,13 @@ def packages(tree):
 
 
 def subcommands(tree):
-    """Each has a `struct tool_command` in tool/; those without a synopsis are not for users."""
+    """Each has a `struct tool_command` in tool/; those without a synopsis are not for users. Its page is made of that, if tool/meson.build lists it."""
     pattern = r'^const struct tool_command \w+ = \{\n    \.name = "([^"]+)",\n    \.synopsis = "'
-    named = sorted({name for path in tree.under("tool", ends=".c") for name in re.findall(pattern, tree.text(path), re.M)})
+    named = {name: tree.text(path) for path in tree.under("tool", ends=".c") for name in re.findall(pattern, tree.text(path), re.M)}
     complaints = [] if named else ["tool/: no subcommand found (struct tool_command with a name and a synopsis)"]
-    return complaints + [f"{name}: a subcommand that man/telex.1 does not describe" for name in named if not re.search(rf"\b{name}\b", tree.text("man/telex.1"))]
+    paged = re.search(r"^subcommands = \[\n(.*?)\]", tree.text("tool/meson.build"), re.S | re.M).group(1)
+    complaints += [f"{name}: a subcommand without a manual page (the list in tool/meson.build)" for name in sorted(named) if f"'{name}'" not in paged]
+    return complaints + [f"{name}: a subcommand whose help has no examples" for name in sorted(named) if "examples:\\n" not in named[name]]
 
 
 def functions(tree):

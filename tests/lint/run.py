@@ -27,6 +27,7 @@ CHECKS = {
     "sizes": house.sizes,
     "open_words": house.open_words,
     "options_described": described.options,
+    "options_completed": described.completion,
     "packages_described": described.packages,
     "subcommands_described": described.subcommands,
     "functions_described": described.functions,

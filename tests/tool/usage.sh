@@ -10,6 +10,8 @@ check nothing "telex alone should be a usage error, with help on stderr" all 'sa
 run help --help
 check help "telex --help" all 'same 0 $status' 'silent help.err' 'says help.out examples:'
 
+cp "$work/help.out" "$work/subcommands"
+
 run version --version
 check version "telex --version" all 'same 0 $status' 'silent version.err' 'grep -Eqx "telex [0-9]+\.[0-9]+\.[0-9]+" "$work/version.out"'
 
@@ -70,6 +72,20 @@ wait "$pid"
 check after_dashes "what follows -- is no option" all 'same 0 $status' 'same "-n
 --help" "$(cat "$work/listen.out")"'
 
-check man_pages "the manual pages are well formed" same "" "$(mandoc -T lint -W warning "$SOURCE/man/telex.1" "$SOURCE/man/telex.3" 2>/dev/null)"
+# Manual pages are made at build time, from what --help says.
+pages=$(sed -n 's/^  \([a-z]*\)  *[a-z].*/\1/p' "$work/subcommands" | sed '/^telex$/d')
+check man_pages "the manual pages are well formed" same "" "$(mandoc -T lint -W warning "$BUILD"/man/*.1 "$SOURCE/man/telex.3" 2>&1)"
+page_of_each() {
+    [ "$(echo "$pages" | wc -l)" -ge 9 ] || { echo "only these subcommands: $pages"; return 1; }
+    for page in $pages; do
+        mandoc -T utf8 "$BUILD/man/telex-$page.1" | sed 's,.\x08,,g' >"$work/page" || return 1
+        "$TELEX" "$page" --help | sed -n 's/.*\(--[a-z][a-z]*\).*/\1/p' | sort -u >"$work/options"
+        while read -r option; do
+            grep -q -e "$option" "$work/page" || { echo "telex-$page(1) has no $option"; return 1; }
+        done <"$work/options"
+        mandoc -T utf8 "$BUILD/man/telex.1" | sed 's,.\x08,,g' | grep -q "telex-$page(1)" || { echo "telex(1) does not list $page"; return 1; }
+    done
+}
+check man_page_of_each "each subcommand has a page that knows its options, and telex(1) names it" page_of_each
 
 done_testing
