@@ -16,6 +16,7 @@ const struct tool_command *const tool_commands[] = {
     &tool_receive,
     &tool_talk,
     &tool_ping,
+    &tool_tap,
     &tool_demo,
     &tool_list,
     &tool_demo_worker,
