@@ -17,6 +17,7 @@ const struct tool_command *const tool_commands[] = {
     &tool_talk,
     &tool_ping,
     &tool_tap,
+    &tool_sequence,
     &tool_demo,
     &tool_list,
     &tool_demo_worker,

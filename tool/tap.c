@@ -78,6 +78,15 @@ void tap_wake(struct tap_way *way)
     }
 }
 
+void tap_give_up(struct tap *tap, int status)
+{
+    uint64_t one = 1;
+    int none = TOOL_OK;
+    if (atomic_compare_exchange_strong(&tap->status, &none, status) && write(tap->stop, &one, sizeof one) < 0) {
+        /* full: it is readable already */
+    }
+}
+
 void tap_wait(struct tap_way *way, telex_time deadline)
 {
     struct pollfd fds[] = {{.fd = telex_fd(way->from), .events = POLLIN}, {.fd = way->wake, .events = POLLIN}};
@@ -129,7 +138,9 @@ static int dial(struct tap_connection *connection)
         r = telex_dial(tap->address, &options, tool_deadline(tap->options, TOOL_PATIENCE), &channel);
     while (r == -EINTR && !tool_stopping());
     if (r < 0) {
-        tool_fail_address(r, tap->shown);
+        int status = tool_fail_address(r, tap->shown);
+        if (r == -EINVAL) /* nobody can ever be reached there */
+            tap_give_up(tap, status);
         tap_log(connection, &(struct tap_event){.what = TAP_END, .way = TAP_FROM, .sentence = telex_reason(NULL)});
         return TOOL_FAILURE;
     }
@@ -246,7 +257,7 @@ static int begin(struct tap *tap, telex_channel *channel)
 static int accept_peers(struct tap *tap, telex_listener *listener)
 {
     struct pollfd fds[] = {{.fd = telex_listener_fd(listener), .events = POLLIN}, {.fd = tap->stop, .events = POLLIN}};
-    while (!tool_stopping() && !atomic_load(&tap->unwritable)) {
+    while (!tool_stopping() && atomic_load(&tap->status) == TOOL_OK) {
         telex_channel *channel;
         int r = telex_accept(listener, TELEX_NOW, &channel);
         if (r == -EAGAIN) {
@@ -261,7 +272,7 @@ static int accept_peers(struct tap *tap, telex_listener *listener)
             telex_close(channel, TELEX_NOW, NULL);
         }
     }
-    return atomic_load(&tap->unwritable) ? TOOL_FAILURE : TOOL_OK;
+    return atomic_load(&tap->status);
 }
 
 /* Ends all connections, and waits for their threads. */

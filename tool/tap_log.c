@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* telex tap: what passes, written down: a line for people, or with --json an object a line, for telex sequence and other programs. */
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "tap.h"
 #include "text.h"
@@ -234,10 +232,6 @@ void tap_log(struct tap_connection *connection, const struct tap_event *event)
     (tap->options->json ? put_object : put_line)(connection, event, &now);
     bool written = fflush(stdout) == 0 && !ferror(stdout);
     pthread_mutex_unlock(&tap->lock);
-    if (!written && !atomic_exchange(&tap->unwritable, true)) {
-        uint64_t one = 1;
-        if (write(tap->stop, &one, sizeof one) < 0) {
-            /* full: it is readable already */
-        }
-    }
+    if (!written)
+        tap_give_up(tap, TOOL_FAILURE); /* tool_finish() says why */
 }

@@ -192,6 +192,9 @@ start_ready tap 1 tap --json "unix://$work/tap" "unix://$work/nobody"
 run call call "unix://$work/tap" hello
 check nobody "nobody at ADDRESS: the peer is sent away" all 'same 1 $status' 'says tap.err nobody' "logged tap.out 'names == [\"open\", \"end\", \"close\"]'"
 finish "$pid"
+start_ready tap 1 tap "unix://$work/tap" smoke://signals
+run call call "unix://$work/tap" hello
+check no_address "an ADDRESS that is none is a usage error, noticed with the first peer" all 'soon "ended $pid"' 'wait $pid; [ $? -eq 2 ]' 'says tap.err smoke'
 run taken tap "unix://$work/echo" "unix://$work/words"
 check in_use "NEW-ADDRESS is somebody's" all 'same 1 $status' 'says taken.err "telex: "'
 "$TELEX" tap "unix://$work/tap" "unix://$work/words" 2>closed.err | head -n 1 >/dev/null &

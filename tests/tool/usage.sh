@@ -15,7 +15,7 @@ cp "$work/help.out" "$work/subcommands"
 run version --version
 check version "telex --version" all 'same 0 $status' 'silent version.err' 'grep -Eqx "telex [0-9]+\.[0-9]+\.[0-9]+" "$work/version.out"'
 
-for name in serve call listen send receive talk ping tap demo list; do
+for name in serve call listen send receive talk ping tap sequence demo list; do
     run help "$name" --help
     check "help_$name" "telex $name --help" all 'same 0 $status' 'silent help.err' 'says help.out "usage: telex $name"' 'says help.out examples:' 'says help.out --deadline'
     run version "$name" --version
@@ -24,7 +24,7 @@ for name in serve call listen send receive talk ping tap demo list; do
     check "option_$name" "an unknown option" all 'same 2 $status' 'silent option.out' 'says option.err "telex: --no-such-option"'
 done
 
-for name in serve call listen send receive talk ping tap; do
+for name in serve call listen send receive talk ping tap sequence; do
     run address "$name"
     check "too_few_$name" "no address" all 'same 2 $status' 'silent address.out' 'says address.err "telex: $name"'
 done
@@ -47,6 +47,9 @@ wrong serve_both serve unix://@telex-usage --echo -- cat
 wrong serve_no_command serve unix://@telex-usage --
 wrong too_many call unix://@telex-usage one two
 wrong workers_zero demo --workers 0
+wrong tap_alone tap unix://@telex-usage
+wrong tap_new_address tap smoke://signals unix://@telex-usage
+wrong sequence_two sequence one two
 wrong scheme call smoke://signals hello
 wrong address_relative listen unix://relative
 wrong address_option send 'tcp://127.0.0.1:1?colour=red' hello
