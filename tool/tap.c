@@ -110,6 +110,14 @@ void tap_end(struct tap_connection *connection, bool broken)
     }
 }
 
+void tap_gone(struct tap_way *way)
+{
+    /* Both ways do this in the same order, so at least one of them sees the other's. */
+    atomic_store(&way->ended, true);
+    if (atomic_load(&tap_other(way)->ended))
+        tap_end(way->connection, false);
+}
+
 static void *pass(void *user)
 {
     struct tap_way *way = user;

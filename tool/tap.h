@@ -102,6 +102,12 @@ void tap_give_up(struct tap *tap, int status);
 /* tap.c: both ways end, at once; a reason other than an end in order makes it `broken`. */
 void tap_end(struct tap_connection *connection, bool broken);
 
+/*
+ * tap.c: nobody is left to send to on this way. What that side has still said, its goodbye and what it took among it, has to be passed on before
+ * the connection ends: the other way ends it.
+ */
+void tap_gone(struct tap_way *way);
+
 /* tap.c: sleeps until something came on the way, it was woken, or `deadline`. */
 void tap_wait(struct tap_way *way, telex_time deadline);
 void tap_wake(struct tap_way *way);

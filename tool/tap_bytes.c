@@ -84,7 +84,7 @@ void tap_bytes_pass(struct tap_way *way)
             const void *data;
             size_t length = tap_wire_look(way->wire, message.data, message.length, &data);
             if (!pass_on(way, data, length)) {
-                tap_end(connection, false); /* nobody there any more: the other way tells why */
+                tap_gone(way);
                 break;
             }
             if (atomic_load(&connection->quiet_until) != 0 && quiet_time(connection->tap) != INT64_MAX)

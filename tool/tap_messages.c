@@ -337,7 +337,7 @@ void tap_messages_pass(struct tap_way *way)
     while (!atomic_load(&connection->over)) {
         int r = telex_receive(way->from, &message, TELEX_NOW);
         if (r == 0 && !pass_message(way, &message)) {
-            tap_end(connection, false);
+            tap_gone(way);
             break;
         }
         if (r == 0 && (message.descriptor_count > 0 || message.length > KEPT_MOST))

@@ -291,6 +291,32 @@ def goodbye(tapped):
     equal([event["direction"] for event in tapped.events("goodbye")][:1], [">"])
 
 
+def far_gone(tapped):
+    """What the far side said before it closed arrives, also if it comes slowly and there is nobody left to send to."""
+    if not tapped.address.startswith("unix"):
+        return  # tcp throws away what a reset overtakes
+    said = [os.urandom(100000) for _ in range(6)]
+    for data in said:
+        tapped.far.send(data)
+    tapped.far.flush(SECONDS)
+    tapped.far.say_bye()
+    while tapped.far.out:
+        tapped.far._write()
+    tapped.far.stream.close()
+    time.sleep(0.1)
+    tapped.near.send("nobody hears this")
+    with contextlib.suppress(TimeoutError):
+        tapped.near._write()
+    time.sleep(0.3)
+    for data in said:
+        equal(tapped.near.receive(SECONDS).data, data)
+    try:
+        tapped.near.receive(SECONDS)
+        raise AssertionError("a message after the last")
+    except peer.Closed:
+        pass
+
+
 def died(near_dies):
     def case(tapped):
         """A death is one for the other side, too, where bytes pass; else it is a goodbye. What was sent before it arrives."""
@@ -332,6 +358,7 @@ CASES = {
     "both_synchronous": both_synchronous,
     "descriptors": descriptors,
     "goodbye": goodbye,
+    "far_gone": far_gone,
     "peer_dies": died(True),
     "far_side_dies": died(False),
     "tap_ends": tap_ends,
