@@ -121,7 +121,7 @@ static bool set_workers(struct tool_options *options, const char *value)
 const struct tool_flag tool_flags[] = {
     {'n', "count", TOOL_TAKES_COUNT, "N", "end after N messages or round trips", set_count},
     {'s', "size", TOOL_TAKES_SIZE, "BYTES", "length of each message (64)", set_size},
-    {0, "json", TOOL_TAKES_JSON, NULL, "print one JSON object", set_json},
+    {0, "json", TOOL_TAKES_JSON, NULL, "print JSON, an object a line", set_json},
     {0, "echo", TOOL_TAKES_ECHO, NULL, "answer with what was asked", set_echo},
     {0, "listen", TOOL_TAKES_LISTEN, NULL, "wait at ADDRESS for one peer instead of dialling it", set_listen},
     {0, "workers", TOOL_TAKES_WORKERS, "N", "how many worker processes (as many as cores, 2 to 16)", set_workers},

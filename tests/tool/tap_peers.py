@@ -9,7 +9,10 @@ sys.dont_write_bytecode = True
 import contextlib
 import json
 import os
+import random
 import signal
+import socket
+import struct
 import subprocess
 import tempfile
 import threading
@@ -22,6 +25,7 @@ import telex_peer as peer
 
 SECONDS = 10 * int(os.environ.get("TESTING_SLOW", "1"))
 MEDIA = ("unix", "tcp")
+STRANGERS = 200
 
 
 class Tapped:
@@ -365,8 +369,70 @@ CASES = {
 }
 
 
+def strange_stream(choice):
+    """A greeting, mostly, and frames of which some lie. No goodbye is among them: the far side would have to answer it."""
+    stream = peer.Greeting(program="liar" * choice.randint(0, 10), features=0).encode() if choice.random() < 0.9 else choice.randbytes(choice.randint(1, 100))
+    for _ in range(choice.randint(0, 60)):
+        body = choice.randbytes(choice.choice((0, 1, 4, 8, 16, 40, 5000)))
+        size = len(body) if choice.random() < 0.9 else choice.choice((0, 1, 2**32 - 1, len(body) + 1))
+        lane = choice.choice((0, 0, 1, 254, 255, 255))
+        kind = choice.choice((0, 1, 2, 3, 4, 5, 6, 8)) if lane == 255 else choice.randint(0, 2**16 - 1)
+        flags = choice.choice((0, 1, 2, 4, 8, 16, 20, 32, 52, 63, 255)) if lane != 255 or choice.random() < 0.1 else 0
+        stream += struct.pack("<IHBBQ", size, kind, lane, flags, choice.choice((0, 1, 2, 2**64 - 1))) + body
+    return stream
+
+
+def read_all(connection, to):
+    connection.settimeout(SECONDS)
+    while content := connection.recv(65536):
+        to.append(content)
+    connection.close()
+
+
+def strangers():
+    """Whatever bytes come, they pass unchanged, and the tap lives on: it only watches."""
+    with tempfile.TemporaryDirectory() as directory, socket.socket(socket.AF_UNIX) as far:
+        far.bind(f"{directory}/far")
+        far.listen(100)
+        process = subprocess.Popen([os.environ["TELEX"], "tap", "--json", f"unix://{directory}/tap", f"unix://{directory}/far"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        log = []
+        reading = threading.Thread(target=lambda: log.extend(process.stdout))
+        reading.start()
+        process.stderr.readline()
+        for seed in range(STRANGERS):
+            choice = random.Random(seed)
+            stream, got = strange_stream(choice), []
+            with socket.socket(socket.AF_UNIX) as near:
+                near.connect(f"{directory}/tap")
+                far.settimeout(SECONDS)
+                receiving = threading.Thread(target=read_all, args=(far.accept()[0], got))
+                receiving.start()
+                at = 0
+                while at < len(stream):
+                    count = choice.choice((1, 7, 16, 100, 4096, len(stream)))
+                    near.sendall(stream[at : at + count])
+                    at += count
+            receiving.join(SECONDS)
+            assert b"".join(got) == stream, f"seed {seed}: {len(b''.join(got))} bytes came, of {len(stream)}, or others"
+            assert process.poll() is None, f"seed {seed}: the tap has ended with {process.returncode}"
+        process.send_signal(signal.SIGTERM)
+        equal(process.wait(SECONDS), 0)
+        reading.join(SECONDS)
+        for line in log:
+            json.loads(line)
+        equal(sum('"close"' in line for line in log), STRANGERS)
+
+
 def main():
     failed = 0
+    if len(sys.argv) == 1 or sys.argv[1] == "strangers":
+        try:
+            strangers()
+            print("ok tool_tap_peers.strangers", flush=True)
+        except Exception as error:
+            traceback.print_exc(file=sys.stdout)
+            print(f"not ok tool_tap_peers.strangers # {error}")
+            failed = 1
     for medium in MEDIA:
         for again in (False, True):
             for name, case in CASES.items():
