@@ -7,10 +7,10 @@
 
 /* What may stand behind ? in an address (docs/media.md): names, and values where there are only few. tests/lint compares it with the library's table. */
 static const char address_options[] =
-    "wire=telex wire=lines wire=raw max= size= buffer= window= queue= ring= arena= prefault=yes prefault=no trust=yes trust=no greeting= "
-    "wait=adaptive wait=spin wait=block full=wait full=fail full=drop-newest full=drop-oldest mode= descriptors= pending= program= fault= flush=call";
+    "wire=telex wire=lines wire=raw max= size= buffer= window= queue= ring= arena= prefault=yes prefault=no trust=yes trust=no greeting= keepalive= "
+    "wait=adaptive wait=spin wait=block full=wait full=fail full=drop-newest full=drop-oldest mode= descriptors= pending= program= fault= flush=call flush=helper";
 
-static const char schemes[] = "shm:// unix:/// unix://@ tcp://";
+static const char schemes[] = "shm:// unix:/// unix://@ pipe:/// tcp:// fd: stdio:";
 
 static const char script[] =
     "# what telex listens at, then schemes\n"
