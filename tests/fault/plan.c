@@ -108,6 +108,8 @@ static void make_options(uint64_t *random, struct plan_side *side)
         add(text, size, "&window=128KiB");
     if (below(random, 4) == 0)
         add(text, size, "&full=fail");
+    if (below(random, 3) == 0)
+        add(text, size, "&flush=helper");
 }
 
 void plan_make(uint64_t seed, struct plan *ret_plan)
