@@ -64,4 +64,11 @@ if [ -x "$BUILD/examples/server_in_libuv" ]; then
 else
     echo "ok examples.server_in_libuv # skip: libuv is not here"
 fi
+said=$("$BUILD/examples/spawn" 2>&1)
+if [ "$said" = "the worker says: how are you?" ]; then
+    echo "ok examples.spawn"
+else
+    echo "not ok examples.spawn # said '$said'"
+    status=1
+fi
 exit $status

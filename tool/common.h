@@ -84,7 +84,7 @@ extern const struct tool_flag tool_flags[];
 bool tool_has_flag(const struct tool_command *command, const struct tool_flag *flag);
 
 extern const struct tool_command tool_serve, tool_call, tool_listen, tool_send, tool_receive, tool_talk, tool_ping,
-    tool_demo, tool_demo_worker, tool_list, tool_tap, tool_sequence, tool_manual, tool_completion;
+    tool_demo, tool_demo_worker, tool_list, tool_spawn, tool_tap, tool_sequence, tool_manual, tool_completion;
 
 /*
  * options.c: reads argv (that of the subcommand, its name first). -1 to go on, or the status to exit with (--help, a

@@ -15,6 +15,7 @@ const struct tool_command *const tool_commands[] = {
     &tool_send,
     &tool_receive,
     &tool_talk,
+    &tool_spawn,
     &tool_ping,
     &tool_tap,
     &tool_sequence,
@@ -32,7 +33,8 @@ static void print_help(FILE *to)
         to,
         "usage: telex SUBCOMMAND [ARGUMENT...]\n\n"
         "Processes that cooperate talk to each other. An ADDRESS is shm://NAME, unix:///PATH, unix://@NAME,\n"
-        "pipe:///PATH or tcp://HOST:PORT, with options as a query: 'tcp://127.0.0.1:7000?wire=lines&max=1MiB'.\n\n");
+        "pipe:///PATH, tcp://HOST:PORT, fd:IN,OUT or stdio:, with options as a query:\n"
+        "'tcp://127.0.0.1:7000?wire=lines&max=1MiB'.\n\n");
     for (const struct tool_command *const *command = tool_commands; *command != NULL; command++)
         if ((*command)->synopsis != NULL)
             fprintf(to, "  %-8s %s\n", (*command)->name, (*command)->summary);

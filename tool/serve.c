@@ -108,7 +108,7 @@ static int serve(struct serving *serving, int stop)
     int r = 0;
     while (r == 0 && !tool_stopping())
         r = serve_once(serving, fds, stop, TELEX_NEVER);
-    int status = r < 0 ? tool_fail(r, NULL) : TOOL_OK;
+    int status = r < 0 && r != -ESHUTDOWN ? tool_fail(r, NULL) : TOOL_OK; /* -ESHUTDOWN: the one peer that could come (fd:, stdio:) has gone */
     if (r == 0)
         tool_server_drain(serving->server);
     serving->stopping = true;

@@ -165,6 +165,9 @@ typedef struct telex_options {
  * refused: telex_reason(NULL) has its sentence), -ENOENT (no such path or host name), -EACCES, -ETIMEDOUT, -EAGAIN (TELEX_NOW), -EINTR,
  * -EPROTO (it is not a telex peer), -ECONNRESET (it closed before it greeted), -EPROTONOSUPPORT (no version in common), -ENOMEM, -EMFILE and
  * other errnos of socket(2) and connect(2).
+ * fd:IN,OUT and stdio: take up descriptors that are open already, of which telex_dial() is the active side and telex_listen() the passive one. Unless that
+ * fails with -EINVAL (also: no stream, wrong way round), -EBADF (not open), -ENOMEM or -EMFILE, numbers above 2 are telex's from then on, and closed with the
+ * channel, as fdopen(3) and fclose(3) do; 0, 1 and 2 stay open.
  */
 int telex_dial(const char *address, const telex_options *options, telex_time deadline, telex_channel **ret_channel);
 
@@ -302,6 +305,13 @@ const char *telex_reason(const telex_channel *channel);
  */
 int telex_close(telex_channel *channel, telex_time deadline, uint64_t *ret_untaken);
 
+/*
+ * Nothing more will be sent: what was sent goes out, then the peer's reading ends, while receiving here goes on; sending. For programs that answer when they
+ * have read everything (sort, wc): wire=lines and raw. Later sends give -ESHUTDOWN. 0: all has left and the end is told; -EAGAIN, -ETIMEDOUT, -EINTR: that comes
+ * when it has. -EOPNOTSUPP (wire=telex, where telex_close() is for both directions), -EPIPE, -ECONNRESET, -EBUSY, -ECHILD.
+ */
+int telex_end(telex_channel *channel, telex_time deadline);
+
 typedef struct telex_peer {
     size_t size;             /* in: sizeof(telex_peer) */
     int64_t pid, uid, gid;   /* as the kernel says (unix, shm, inproc, pipe); -1 where the medium does not know */
@@ -341,10 +351,55 @@ int64_t telex_max(telex_channel *channel);
 void telex_set_user(telex_channel *channel, void *user);
 void *telex_user(const telex_channel *channel);
 
+/* ---- programs with a channel to them ---------------------------------------------------------------------- */
+
+typedef struct telex_spawn_options {
+    size_t size;                    /* sizeof(telex_spawn_options) */
+    const char *query;              /* options as in an address, "wire=lines&max=1MiB"; they win over telex_options. NULL: none */
+    const char *const *environment; /* "NAME=VALUE" each, NULL at the end; NULL: that of this program */
+    const char *directory;          /* where it runs; NULL: where this program does */
+    int input, output, errors;      /* its standard input, output, error: 0: those of this program; -1: /dev/null; else this descriptor. wire=lines, raw: only `errors` */
+    uint32_t reserved;              /* zero */
+    uint64_t room[6];               /* zero */
+} telex_spawn_options;
+
+/*
+ * Starts the program argv[0] (without a slash: looked up in PATH) with the arguments argv (NULL at the end) and a channel to it; `spawn`, `options` may be NULL.
+ *   wire=telex       the program calls telex_inherit(), for whose greeting this waits. The channel is a Unix socket: descriptors travel.
+ *   wire=lines, raw  its standard input and output are the channel, two pipes: for programs that know nothing of telex. telex_end() ends its input.
+ * The program begins with an empty signal mask, SIGPIPE as it is by default, and no descriptor of telex's but this channel's.
+ *
+ * The channel ends with the process, also where others that it started hold the channel's descriptors. Then telex_reason() says how: "NAME (process N) exited
+ * with status 3", "... was killed by signal 9 (Killed)"; -EPIPE where it ended by itself with the channel in order, -ECONNRESET where it was killed, or ended in
+ * the middle of a message or without a goodbye. To say so, the first call in each direction that finds the end waits up to 100 ms for the process, whatever
+ * its deadline.
+ *
+ * telex_close() waits for the program's end until its deadline, and never kills it. One that goes on after that is left alone; when it has ended, the next
+ * telex_spawn(), or telex_close() of a channel made by it, removes what the kernel keeps of it. No signal handler is needed or installed.
+ *
+ * The caller owns *ret_channel. Any thread. -ENOENT, -EACCES, -ENOEXEC, -E2BIG (it cannot be executed), -EINVAL, -EMFILE, -ENOMEM, -EAGAIN (also: no
+ * process to be had); with wire=telex as telex_dial(): -ETIMEDOUT, -ECONNRESET (it ended before it greeted), ... A program that did not greet is killed.
+ */
+int telex_spawn(const char *const *argv, const telex_spawn_options *spawn, const telex_options *options, telex_time deadline, telex_channel **ret_channel);
+
+/*
+ * In a program that telex_spawn() started with wire=telex: takes up the channel to whoever did. Once: TELEX_CHANNEL, the environment variable that names it,
+ * is removed, so that programs which this one starts do not try; so call it before other threads use the environment. The caller owns *ret_channel.
+ * -ENOENT (there is none), -EBADF (there is none any more), and as telex_dial().
+ */
+int telex_inherit(const telex_options *options, telex_time deadline, telex_channel **ret_channel);
+
+/*
+ * Waits until `deadline` for the end of the program at the other end of `channel`, which telex_spawn() made: *ret_status is then as of waitpid(2), for
+ * WIFEXITED() and the like. -EAGAIN, -ETIMEDOUT, -EINTR (a signal): it has not ended. -ENODATA: it has, but somebody else was told how: this program waits for
+ * children that it does not know, or ignores SIGCHLD. -EINVAL: telex_spawn() did not make the channel. -ECHILD. Any thread; not while the channel is closed.
+ */
+int telex_exit_status(telex_channel *channel, telex_time deadline, int *ret_status);
+
 /* ---- a listener ------------------------------------------------------------------------------------------ */
 
 /*
- * Listens at `address`. The caller owns *ret_listener; telex_listener_close() ends it and removes its path. Any thread. A path left by a dead
+ * Listens at `address` (fd:, stdio: see telex_dial(); one peer comes there). The caller owns *ret_listener; telex_listener_close() ends it and removes its path. Any thread. A path left by a dead
  * process is replaced; -EADDRINUSE: somebody living listens there, or a file that is no socket has that name. Else -EINVAL, -EACCES,
  * -ENOENT (directory or host name), -EADDRNOTAVAIL (not an address of this host), -EMFILE, -ENOMEM.
  */
@@ -353,6 +408,7 @@ int telex_listen(const char *address, const telex_options *options, telex_listen
 /*
  * Hands out the next peer that has finished greeting; one thread at a time (else -EBUSY). Many peers may greet at a time; a silent one delays nobody.
  * The caller owns *ret_channel, which may outlive the listener. -EAGAIN, -ETIMEDOUT, -EINTR, -EMFILE or -ENFILE (out of descriptors: the peer stays in the queue), -ENOMEM.
+ * -ESHUTDOWN: fd:, stdio:, and their one peer has come.
  */
 int telex_accept(telex_listener *listener, telex_time deadline, telex_channel **ret_channel);
 
@@ -417,7 +473,7 @@ int telex_server_new(const telex_handlers *handlers, const telex_server_options 
 /* Listens at one more address; `ret_address` (may be NULL) is the real one, living as long as the server. Errors as of telex_listen(). The server's thread. */
 int telex_server_listen(telex_server *server, const char *address, const telex_options *options, const char **ret_address);
 
-/* Serves until telex_server_stop(), one thread at a time. 0 when stopped; -EINTR never: signals just go on. -EBUSY, -ECHILD. */
+/* Serves until telex_server_stop(), or until the one peer of each address is gone where all are fd: or stdio:; one thread at a time. 0 when stopped; -EINTR never: signals just go on. -EBUSY, -ECHILD. */
 int telex_server_run(telex_server *server);
 
 /* Serves what is ready and returns: 0, or -ESHUTDOWN once stopped. For programs that have a loop of their own. The server's thread.

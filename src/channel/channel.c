@@ -47,10 +47,12 @@ void telex_channel_free(telex_channel *channel)
     if (channel->generation != telex_generation()) {
         /* A forked child: the descriptors are closed already, their numbers may be somebody else's, and the locks may be held by
            threads that do not exist here. Only the handle itself can be given back. */
+        telex_child_free(channel->child);
         free(channel);
         return;
     }
     telex_helper_leave(channel);
+    telex_child_free(channel->child);
     telex_channel_unwatch(channel);
     for (int direction = 0; direction < CHANNEL_DIRECTIONS; direction++) {
         telex_shut(atomic_load(&channel->bell[direction]));
@@ -147,8 +149,11 @@ static int wait_for_link(struct telex_link *link, int64_t deadline)
     int events = link->ops->arm(link, TELEX_ARM_IN | TELEX_ARM_OUT);
     telex_unlock(&link->out);
     telex_unlock(&link->in);
-    struct pollfd fds[2];
-    int r = events < 0 ? 1 : telex_poll(fds, telex_link_polled(link, events, fds), deadline);
+    struct pollfd fds[3];
+    unsigned count = events < 0 ? 0 : telex_link_polled(link, events, fds);
+    if (link->ops->death != NULL)
+        fds[count++] = (struct pollfd){.fd = link->ops->death(link), .events = POLLIN};
+    int r = events < 0 ? 1 : telex_poll(fds, count, deadline);
     if (r == -EINTR)
         return telex_say(r, "a signal ended the wait for the peer's greeting");
     return r < 0 ? r : r == 0 || telex_clock() >= deadline;
@@ -187,6 +192,29 @@ static int refused(telex_channel *channel)
     return telex_link_say_reason(link, r);
 }
 
+int telex_channel_open(struct telex_link *link, const struct telex_settings *settings, telex_time deadline, bool passive, telex_channel **ret_channel)
+{
+    int r = greet(link, deadline);
+    if (r < 0) {
+        link->ops->free(link);
+        return r;
+    }
+    telex_channel *channel;
+    r = telex_channel_new(link, settings, &channel);
+    if (r < 0)
+        return r;
+    if (passive)
+        telex_channel_admit(channel, 0, NULL); /* an error shows at the channel's first call */
+    else
+        r = refused(channel);
+    if (r < 0) {
+        telex_channel_free(channel);
+        return r;
+    }
+    *ret_channel = channel;
+    return 0;
+}
+
 int telex_dial(const char *address, const telex_options *options, telex_time deadline, telex_channel **ret_channel)
 {
     struct telex_address parsed;
@@ -196,24 +224,7 @@ int telex_dial(const char *address, const telex_options *options, telex_time dea
         return -EINVAL;
     struct telex_link *link;
     r = medium->dial(medium, &parsed, deadline, &link);
-    if (r < 0)
-        return r;
-    r = greet(link, deadline);
-    if (r < 0) {
-        link->ops->free(link);
-        return r;
-    }
-    telex_channel *channel;
-    r = telex_channel_new(link, &parsed.settings, &channel);
-    if (r < 0)
-        return r;
-    r = refused(channel);
-    if (r < 0) {
-        telex_channel_free(channel);
-        return r;
-    }
-    *ret_channel = channel;
-    return 0;
+    return r < 0 ? r : telex_channel_open(link, &parsed.settings, deadline, false, ret_channel);
 }
 
 /* ---- asking ---- */

@@ -21,6 +21,7 @@
 #include "channel/inbox.h"
 #include "channel/waiter.h"
 #include "medium/medium.h"
+#include "os/child.h"
 #include "wire/wire.h"
 
 enum channel_direction { CHANNEL_SEND = 0, CHANNEL_RECEIVE = 1, CHANNEL_DIRECTIONS = 2 };
@@ -90,12 +91,16 @@ struct telex_channel {
     struct telex_helped helped;                 /* flush=helper */
     struct channel_watch watch;                 /* link->in and link->out */
     struct telex_medium_peer peer;
+    struct telex_child *child;                  /* of telex_spawn(): the program at the other end; else NULL */
+    atomic_bool child_told[CHANNEL_DIRECTIONS]; /* the direction's end was told together with the program's */
+    atomic_bool half;                           /* telex_end() was called: nothing is sent any more */
     void *user;
     void *server;                               /* the server's own, if it is one's */
 };
 
 /* channel.c */
 int telex_channel_new(struct telex_link *link, const struct telex_settings *settings, telex_channel **ret_channel); /* takes over link, also when it fails */
+int telex_channel_open(struct telex_link *link, const struct telex_settings *settings, telex_time deadline, bool passive, telex_channel **ret_channel); /* greets first; the same */
 void telex_channel_free(telex_channel *channel);
 int telex_channel_admit(telex_channel *channel, uint32_t code, const char *sentence);
 int telex_channel_foreign(telex_channel *channel); /* -ECHILD, with its sentence */
@@ -152,6 +157,9 @@ static inline bool telex_channel_is_watched(const telex_channel *channel)
 void telex_channel_settle(telex_channel *channel);
 int telex_channel_watch(telex_channel *channel, int epoll, void *tag, void (*tell)(telex_channel *, bool)); /* 0 or -errno; settle afterwards */
 void telex_channel_unwatch(telex_channel *channel);
+
+/* spawn.c */
+int telex_channel_end_of_child(telex_channel *channel, enum channel_direction direction, int error); /* how the direction ended, with the program's end where there is one: for this thread; may wait for it a little */
 
 /* close.c */
 void telex_channel_finish(telex_channel *channel, uint32_t code, const char *sentence, bool now);

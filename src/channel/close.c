@@ -59,6 +59,35 @@ static int wait_until_finished(telex_channel *channel, telex_time deadline)
     }
 }
 
+static int try_end(telex_channel *channel, void *with)
+{
+    (void)with;
+    struct telex_link *link = channel->link;
+    telex_channel_look(channel); /* the peer may be writing itself, and read on only when that is read; or be dead */
+    telex_lock(&link->out);
+    int r = link->out_end != 0 ? link->out_end : link->ops->push(link);
+    telex_unlock(&link->out);
+    return r;
+}
+
+int telex_end(telex_channel *channel, telex_time deadline)
+{
+    int r = telex_channel_enter(channel, CHANNEL_SEND);
+    if (r < 0)
+        return r;
+    struct telex_link *link = channel->link;
+    if (link->wire->can & TELEX_CAN_GREET)
+        return telex_channel_leave(channel, CHANNEL_SEND, telex_say(-EOPNOTSUPP, "wire=%s closes both directions at once: telex_close()", link->wire->name));
+    atomic_store_explicit(&channel->half, true, memory_order_relaxed); /* as in telex_channel_check() */
+    telex_lock(&link->out);
+    link->ops->finish(link, TELEX_BYE_CLOSED, NULL, false);
+    telex_unlock(&link->out);
+    r = telex_channel_wait(channel, CHANNEL_SEND, deadline, try_end, NULL);
+    if (r == -ETIMEDOUT)
+        telex_say(r, "not all that was sent had left by the deadline; the direction ends when it has");
+    return telex_channel_leave(channel, CHANNEL_SEND, r < 0 ? telex_channel_ended(channel, r) : 0);
+}
+
 int telex_close(telex_channel *channel, telex_time deadline, uint64_t *ret_untaken)
 {
     if (channel == NULL)
@@ -87,6 +116,11 @@ int telex_close(telex_channel *channel, telex_time deadline, uint64_t *ret_untak
         *ret_untaken = untaken;
     for (int direction = 0; direction < CHANNEL_DIRECTIONS; direction++)
         telex_unlock(&channel->busy[direction]);
-    telex_channel_free(channel);
+    struct telex_child *child = channel->child;
+    channel->child = NULL;
+    telex_channel_free(channel); /* a program that reads until the end now finds it */
+    if (child != NULL)
+        telex_child_wait(child, deadline);
+    telex_child_free(child);
     return r;
 }

@@ -39,6 +39,7 @@ struct telex_listener {
     uint32_t greeting_count;
     int64_t paused_until; /* 0: accepting */
     bool port_watched;
+    bool had_one;         /* a peer has come; of a port that brings a single one, nobody comes any more */
 };
 
 static void queue(struct greeting_peer ***last, struct greeting_peer *peer)
@@ -195,6 +196,7 @@ static int accept_one(telex_listener *listener)
         link->ops->free(link);
         return telex_say(-ENOMEM, "no memory for a peer");
     }
+    listener->had_one = true;
     peer->link = link;
     peer->until = telex_clock() + listener->settings.greeting;
     peer->events = EPOLLIN;
@@ -279,9 +281,14 @@ int telex_listener_next(telex_listener *listener, telex_channel **ret_channel)
     if (listener->finished != NULL)
         r = hand_out(listener, ret_channel);
     else if (r == 0)
-        r = -EAGAIN;
+        r = telex_listener_is_through(listener) ? -ESHUTDOWN : -EAGAIN;
     settle(listener);
     return r;
+}
+
+bool telex_listener_is_through(const telex_listener *listener)
+{
+    return listener->port->single && listener->had_one && listener->greeting == NULL && listener->finished == NULL;
 }
 
 /* ---- accepting ---- */
@@ -292,6 +299,8 @@ static int accept_until(telex_listener *listener, telex_time deadline, telex_cha
         int r = telex_listener_next(listener, ret_channel);
         if (r == -EAGAIN && deadline == TELEX_NOW)
             telex_say_constant("it would have to wait: no peer has come yet");
+        if (r == -ESHUTDOWN)
+            return telex_say(r, "%s: nobody comes any more: its one peer has come", telex_listener_address(listener));
         if (r != -EAGAIN || deadline == TELEX_NOW)
             return r;
         /* After the step, which may have cleared the bell: the flag was set before the bell was rung. */

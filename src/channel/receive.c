@@ -222,7 +222,7 @@ int telex_channel_in_ended(telex_channel *channel, int error)
         error = -EPIPE; /* let in first and refused later: for the program that is an end in order */
     if (error == -EPIPE || error == -ECONNRESET || error == -EPROTO || error == -ENOMEM)
         telex_link_say_reason(channel->link, error);
-    return error;
+    return telex_channel_end_of_child(channel, CHANNEL_RECEIVE, error);
 }
 
 /* Hands the bytes over: its own memory is passed on, borrowed bytes are copied into the memory that the program's struct holds already. */

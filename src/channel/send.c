@@ -44,6 +44,9 @@ int telex_channel_check(telex_channel *channel, const telex_message *message, co
                          link->descriptors);
     if (message->descriptor_count > 0 && message->descriptors == NULL)
         return telex_say(-EINVAL, "the message counts %u descriptors but has none", message->descriptor_count);
+    /* Relaxed: set by an earlier call of this direction. */
+    if (atomic_load_explicit(&channel->half, memory_order_relaxed))
+        return telex_say(-ESHUTDOWN, "telex_end() was called: nothing more can be sent");
     int r = link->wire->check(message);
     if (r == 0)
         r = check_length(link, message);
@@ -63,6 +66,7 @@ int telex_channel_ended(telex_channel *channel, int error)
         telex_unlock(&link->out);
         telex_unlock(&link->in);
         telex_link_say_reason(link, error);
+        error = telex_channel_end_of_child(channel, CHANNEL_SEND, error);
     } else if (error == -EPROTO) {
         telex_link_say_reason(link, error);
     }

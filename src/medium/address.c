@@ -126,9 +126,20 @@ static int decode(const char *what, const char *text, size_t length, char *ret_t
     return 0;
 }
 
+/* Schemes that name what this process has, and no place where it could be found: no slashes follow their colon. */
+static const char *const short_schemes[] = {"fd", "stdio"};
+
+static bool is_short(const char *scheme, size_t length)
+{
+    for (size_t i = 0; i < sizeof short_schemes / sizeof *short_schemes; i++)
+        if (strlen(short_schemes[i]) == length && memcmp(short_schemes[i], scheme, length) == 0)
+            return true;
+    return false;
+}
+
 char *telex_address_write(const char *scheme, const char *where, char *ret_text, size_t size)
 {
-    int length = snprintf(ret_text, size, "%s://", scheme);
+    int length = snprintf(ret_text, size, is_short(scheme, strlen(scheme)) ? "%s:" : "%s://", scheme);
     size_t at = length < 0 ? 0 : (size_t)length;
     for (; *where != '\0' && at + 4 <= size; where++) {
         unsigned char byte = (unsigned char)*where;
@@ -371,17 +382,24 @@ static int take_scheme(const char *text, struct telex_address *address, const ch
     if (text[0] >= 'A' && text[0] <= 'Z')
         return telex_say(-EINVAL, "\"%.100s\": schemes are written in small letters", text);
     size_t length = strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789+-.");
-    if (length == 0 || strncmp(text + length, "://", 3) != 0)
+    address->faulty = strncmp(text, "fault+", 6) == 0;
+    const char *name = address->faulty ? text + 6 : text;
+    size_t name_length = address->faulty ? length - 6 : length;
+    bool slashes = strncmp(text + length, "://", 3) == 0;
+    if (is_short(name, name_length) && text[length] == ':') {
+        if (slashes)
+            return telex_say(-EINVAL, "\"%.100s\": no slashes follow %.*s:; it is written fd:IN,OUT or stdio:", text, (int)name_length, name);
+        *ret_rest = text + length + 1;
+    } else if (length == 0 || !slashes) {
         return telex_say(
             -EINVAL,
-            "\"%.100s\" is no address: it wants SCHEME://WHERE, such as unix:///tmp/name or tcp://127.0.0.1:7000",
+            "\"%.100s\" is no address: it wants SCHEME://WHERE, such as unix:///tmp/name or tcp://127.0.0.1:7000, or fd:IN,OUT or stdio:",
             text);
-    *ret_rest = text + length + 3;
-    address->faulty = strncmp(text, "fault+", 6) == 0;
-    if (address->faulty) {
-        text += 6;
-        length -= 6;
+    } else {
+        *ret_rest = text + length + 3;
     }
+    text = name;
+    length = name_length;
     if (length == 0 || length >= sizeof address->scheme)
         return telex_say(-EINVAL, "no medium is called \"%.*s\"", length > 100 ? 100 : (int)length, text);
     memcpy(address->scheme, text, length);
@@ -410,6 +428,42 @@ int telex_address_parse(const char *text, const telex_options *options, struct t
     if (error == 0)
         *ret_address = address;
     return error;
+}
+
+static int read_descriptor(const char *text, size_t length, int *ret_fd)
+{
+    char digits[16];
+    uint64_t number;
+    if (length == 1 && text[0] == '-') {
+        *ret_fd = -1;
+        return 0;
+    }
+    if (length >= sizeof digits)
+        return -EINVAL;
+    memcpy(digits, text, length);
+    digits[length] = '\0';
+    if (read_digits(digits, 10, &number) < 0 || number > INT32_MAX)
+        return -EINVAL;
+    *ret_fd = (int)number;
+    return 0;
+}
+
+int telex_address_descriptors(const char *where, int *ret_in, int *ret_out)
+{
+    size_t length = strcspn(where, ",");
+    int in, out;
+    int r = read_descriptor(where, length, &in);
+    out = in;
+    if (r == 0 && where[length] == ',')
+        r = read_descriptor(where + length + 1, strlen(where + length + 1), &out);
+    if (r < 0)
+        return telex_say(-EINVAL, "\"fd:%.100s\": it wants the numbers of two open descriptors, to read from and to write to (fd:3,4), of one that does both "
+                         "(fd:3), or - for none (fd:3,-)", where);
+    if (in < 0 && out < 0)
+        return telex_say(-EINVAL, "\"fd:%.100s\": it names no descriptor at all", where);
+    *ret_in = in;
+    *ret_out = out;
+    return 0;
 }
 
 int telex_address_host_port(const char *where, char *ret_host, size_t host_size, uint16_t *ret_port)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Addresses: SCHEME://WHERE?option=value&... into their parts, merged with a telex_options struct. No system calls. */
+/* Addresses: SCHEME://WHERE?option=value&..., fd:IN,OUT and stdio: into their parts, merged with a telex_options struct. No system calls. */
 #ifndef TELEX_MEDIUM_ADDRESS_H
 #define TELEX_MEDIUM_ADDRESS_H
 
@@ -27,7 +27,7 @@ enum { TELEX_ADDRESS_MAX = 1024 };
 struct telex_address {
     char scheme[16];             /* "unix"; of fault+unix:// also "unix" */
     bool faulty;                 /* fault+... */
-    char where[TELEX_ADDRESS_MAX]; /* what stands between :// and ?, percent-decoded: "/tmp/x", "@name", "127.0.0.1:7000" */
+    char where[TELEX_ADDRESS_MAX]; /* what stands between :// (fd, stdio: a colon) and ?, percent-decoded: "/tmp/x", "@name", "127.0.0.1:7000", "3,4" */
     struct telex_settings settings;
 };
 
@@ -40,7 +40,13 @@ int telex_address_parse(const char *text, const telex_options *options, struct t
 /* "HOST:PORT" or "[V6]:PORT" into host (brackets removed) and port; -EINVAL with a sentence. */
 int telex_address_host_port(const char *where, char *ret_host, size_t host_size, uint16_t *ret_port);
 
-/* Writes SCHEME://WHERE so that parsing it gives `where` again (percent-encoded where needed); cut at `size`. Returns `ret_text`. */
+/*
+ * "IN,OUT" into two descriptor numbers, -1 for "-", which is none; "N" is "N,N". -EINVAL with a sentence, also where neither names one. What is open there is
+ * not looked at.
+ */
+int telex_address_descriptors(const char *where, int *ret_in, int *ret_out);
+
+/* Writes SCHEME://WHERE (fd and stdio: SCHEME:WHERE) so that parsing it gives `where` again (percent-encoded where needed); cut at `size`. Returns `ret_text`. */
 char *telex_address_write(const char *scheme, const char *where, char *ret_text, size_t size);
 
 #endif

@@ -226,6 +226,7 @@ struct telex_port_ops {
 struct telex_port {
     const struct telex_port_ops *ops;
     bool unlisted; /* (constant) no other process can dial it: it stands in no list */
+    bool single;   /* (constant) one peer comes, and never another one */
 };
 
 struct telex_medium {
@@ -238,6 +239,12 @@ struct telex_medium {
 
 /* The medium for `address`; NULL, with a sentence that lists the known ones, if there is none. */
 const struct telex_medium *telex_medium_of(const struct telex_address *address);
+
+/*
+ * A link over owned descriptors that nobody else shares: a connected Unix socket (in == out), or the ends of two pipes that do not wait. `death`: one that is
+ * readable once the peer has died; -1: none. Takes all of them over, also when it fails.
+ */
+int telex_link_over(int in, int out, int death, const struct telex_settings *settings, bool passive, struct telex_link **ret_link);
 
 /* ---- memory of messages ---- */
 

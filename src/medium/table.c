@@ -13,6 +13,8 @@ static const struct telex_medium media[] = {
     {"unix", telex_stream_dial, telex_stream_listen, &telex_bytes_unix},
     {"pipe", telex_stream_dial, telex_stream_listen, &telex_bytes_pipe},
     {"tcp", telex_stream_dial, telex_stream_listen, &telex_bytes_tcp},
+    {"fd", telex_stream_dial, telex_stream_listen, &telex_bytes_fd},
+    {"stdio", telex_stream_dial, telex_stream_listen, &telex_bytes_stdio},
 };
 
 /* fault+SCHEME://: any byte-stream medium, with its bytes delayed, split, cut (tests). */
@@ -28,7 +30,7 @@ const struct telex_medium *telex_medium_of(const struct telex_address *address)
     for (size_t i = 0; i < sizeof media / sizeof *media; i++) {
         strncat(known, i > 0 ? ", " : "", sizeof known - strlen(known) - 1);
         strncat(known, media[i].scheme, sizeof known - strlen(known) - 1);
-        strncat(known, "://", sizeof known - strlen(known) - 1);
+        strncat(known, media[i].driver == &telex_bytes_fd || media[i].driver == &telex_bytes_stdio ? ":" : "://", sizeof known - strlen(known) - 1);
     }
     telex_say(-EINVAL, "no medium is called \"%s\"; there are: %s", address->scheme, known);
     return NULL;

@@ -105,6 +105,15 @@ void telex_disown(int fd)
     pthread_mutex_unlock(&mutex);
 }
 
+bool telex_owns(int fd)
+{
+    pthread_mutex_lock(&mutex);
+    size_t word = (size_t)fd / BITS;
+    bool ours = fd >= 0 && word < words && (owned[word] >> fd % BITS & 1) != 0;
+    pthread_mutex_unlock(&mutex);
+    return ours;
+}
+
 void telex_shut(int fd)
 {
     if (fd < 0)

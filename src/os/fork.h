@@ -8,12 +8,16 @@
 #define TELEX_OS_FORK_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 
 /* Registers `fd` (>= 0; a negative value, an -errno, passes through). Returns `fd`, or -ENOMEM after closing it. Any thread. */
 int telex_own(int fd);
 
 /* Forgets `fd` without closing it: it is the program's now. */
 void telex_disown(int fd);
+
+/* Whether `fd` is telex's. */
+bool telex_owns(int fd);
 
 /* Closes an owned descriptor; negative ones are ignored. errno is kept. */
 void telex_shut(int fd);

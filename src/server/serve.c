@@ -334,6 +334,17 @@ static void settle(telex_server *server)
     telex_loop_set_timer(&server->loop, server->closing_count > 0 ? telex_clock() + LOOK_AGAIN_NS : INT64_MAX);
 }
 
+/* Whether nobody is here any more, nor can come: all its addresses brought their one peer (fd:, stdio:). */
+static bool is_through(const telex_server *server)
+{
+    if (server->listeners == NULL || server->open_count > 0 || server->closing_count > 0)
+        return false;
+    for (struct server_listener *at = server->listeners; at != NULL; at = at->next)
+        if (!telex_listener_is_through(at->listener))
+            return false;
+    return true;
+}
+
 int telex_server_round(telex_server *server)
 {
     struct telex_loop_event events[EVENTS_IN_A_ROUND];
@@ -358,5 +369,7 @@ int telex_server_round(telex_server *server)
     empty_graveyard(server);
     if (done > 0 || server->closing_count > 0 || server->loop.timer_at != INT64_MAX)
         settle(server);
+    if (is_through(server))
+        telex_server_stop(server);
     return done;
 }

@@ -3,6 +3,9 @@
 #include "conform/conform.h"
 
 #include <fcntl.h>
+#include <sys/socket.h>
+
+#include "os/quiet.h"
 
 /* ---- conversations ---- */
 
@@ -24,13 +27,49 @@ static int add_query(const char *query, const char *options, char *to, size_t si
     return length;
 }
 
-void conform_address(const struct conform_setup *setup, const char *options, char *ret_address, size_t size)
+static void add_options(const struct conform_setup *setup, const char *options, char *ret_address, size_t size)
 {
-    int length = snprintf(ret_address, size, setup->medium->address, testing_directory());
+    int length = (int)strlen(ret_address);
     length += snprintf(ret_address + length, size - (size_t)length, "?wire=%s", setup->wire);
     length += add_query(setup->medium->query, options, ret_address + length, size - (size_t)length);
     if (options[0] != '\0')
         snprintf(ret_address + length, size - (size_t)length, "&%s", options);
+}
+
+void conform_address(const struct conform_setup *setup, const char *options, char *ret_address, size_t size)
+{
+    snprintf(ret_address, size, setup->medium->address, testing_directory());
+    add_options(setup, options, ret_address, size);
+}
+
+struct ends { /* of both sides: [0] to read from, [1] to write to */
+    int here[2], there[2];
+};
+
+static void make_pair(enum conform_pair pair, struct ends *ends)
+{
+    int one[2], other[2];
+    if (pair == PAIR_OF_SOCKETS) {
+        assert_good(socketpair(AF_UNIX, SOCK_STREAM, 0, one));
+        *ends = (struct ends){{one[0], one[0]}, {one[1], one[1]}};
+        return;
+    }
+    assert_good(pipe(one));
+    assert_good(pipe(other));
+    *ends = (struct ends){{other[0], one[1]}, {one[0], other[1]}};
+}
+
+static void pair_address(const struct conform_setup *setup, const int ends[2], const char *options, char *ret_address, size_t size)
+{
+    snprintf(ret_address, size, setup->medium->address, ends[0], ends[1]);
+    add_options(setup, options, ret_address, size);
+}
+
+static void close_ends(const int ends[2])
+{
+    close(ends[0]);
+    if (ends[1] != ends[0])
+        close(ends[1]);
 }
 
 void conform_dialable(const char *listened_at, const char *real, char *ret_address, size_t size)
@@ -93,23 +132,35 @@ static void begin_thread(struct talk *talk, const struct talk *other, conform_pe
     assert_good(-pthread_create(&talk->thread, NULL, run_peer_thread, side));
 }
 
-static void begin_process(struct talk *talk, struct talk *other, conform_peer *peer, const char *listen_at)
+static void begin_process(struct talk *talk, struct talk *other, conform_peer *peer, const char *listen_at, const struct ends *ends)
 {
     struct peer_side side = {other, peer, listen_at};
     talk->peer = fork();
     if (talk->peer == 0) {
+        if (ends != NULL)
+            close_ends(ends->here);
         close(talk->out);
         close(talk->in);
         testing_be_child(run_peer, &side);
     }
     close(other->out);
     close(other->in);
+    if (ends != NULL)
+        close_ends(ends->there);
 }
 
 void talk_begin(struct talk *talk, const struct conform_setup *setup, const char *options, conform_peer *peer)
 {
     char listen_at[512];
-    conform_address(setup, options, listen_at, sizeof listen_at);
+    struct ends ends, *pair = NULL;
+    atomic_store(&telex_skills_denied, setup->medium->denied);
+    if (setup->medium->pair != NO_PAIR) {
+        make_pair(setup->medium->pair, &ends);
+        pair_address(setup, ends.there, options, listen_at, sizeof listen_at);
+        pair = &ends;
+    } else {
+        conform_address(setup, options, listen_at, sizeof listen_at);
+    }
     int there[2], here[2];
     assert_good(pipe2(there, O_CLOEXEC));
     assert_good(pipe2(here, O_CLOEXEC));
@@ -120,8 +171,10 @@ void talk_begin(struct talk *talk, const struct conform_setup *setup, const char
     if (setup->medium->threads)
         begin_thread(talk, &other, peer, listen_at);
     else
-        begin_process(talk, &other, peer, listen_at);
+        begin_process(talk, &other, peer, listen_at, pair);
     assert_int_equal(read(talk->in, talk->address, sizeof talk->address), sizeof talk->address);
+    if (pair != NULL)
+        pair_address(setup, ends.here, options, talk->address, sizeof talk->address);
     assert_good(telex_dial(talk->address, NULL, SECONDS(10), &talk->channel));
 }
 
@@ -258,7 +311,7 @@ static bool applies(const struct conform_case *one, const struct conform_medium 
     if (!(one->wires & on & medium->wires) || ((one->media & LOCAL_ONLY) && !medium->local) ||
         ((one->media & WITH_DESCRIPTORS) && !carries_descriptors(medium)) ||
         ((one->media & NO_FAULTS) && medium->faulty) || ((one->media & BYTE_STREAMS) && !(medium->wires & ON_RAW)) ||
-        ((one->media & PROCESSES) && medium->threads))
+        ((one->media & PROCESSES) && medium->threads) || ((one->media & MANY_PEERS) && medium->pair != NO_PAIR))
         return false;
     return !is_short() || !(one->media & LONG_FORM);
 }

@@ -28,9 +28,12 @@ enum conform_media {
     NO_FAULTS = 2,  /* too much for a medium that splits and delays every byte, or about sockets themselves */
     LONG_FORM = 4,  /* not in the short form */
     PROCESSES = 16, /* the peer dies, forks, is stopped, or serves: it must be a process of its own */
+    MANY_PEERS = 64, /* needs an address that can be dialed again and again; fd: has the channel that was made */
     BYTE_STREAMS = 8, /* one side writes bytes of its own making, as wire=raw can */
     WITH_DESCRIPTORS = 32, /* descriptors travel */
 };
+
+enum conform_pair { NO_PAIR, PAIR_OF_SOCKETS, PAIR_OF_PIPES };
 
 struct conform_medium {
     const char *name;
@@ -39,6 +42,8 @@ struct conform_medium {
     unsigned wires;      /* enum conform_wires; NO_DESCRIPTORS: none travel, though it is local */
     bool local, faulty;
     bool threads;        /* the peer is a thread of the case's process, not a child */
+    enum conform_pair pair; /* what the case makes before it forks; `address` has two %d for a side's descriptors then */
+    unsigned denied;     /* enum telex_skill that the library has to do without */
 };
 
 extern const struct conform_medium conform_media[];

@@ -243,12 +243,12 @@ static void one_descriptor_too_many(void **state)
 }
 
 static const struct conform_case cases[] = {
-    {"one_descriptor_too_many", one_descriptor_too_many, ON_TELEX, WITH_DESCRIPTORS | NO_FAULTS | BYTE_STREAMS, 0},
-    {"credit_overrun", credit_overrun, ON_TELEX, NO_FAULTS | BYTE_STREAMS, 0},
-    {"garbage", garbage, ON_TELEX, NO_FAULTS | BYTE_STREAMS, 60},
-    {"asks_and_does_not_read", asks_and_does_not_read, ON_TELEX, NO_FAULTS | BYTE_STREAMS, 60},
-    {"calls_and_does_not_read", calls_and_does_not_read, ON_TELEX, NO_FAULTS | BYTE_STREAMS, 60},
-    {"descriptors_by_the_dozen", descriptors_by_the_dozen, ON_TELEX, WITH_DESCRIPTORS | NO_FAULTS | BYTE_STREAMS, 0},
+    {"one_descriptor_too_many", one_descriptor_too_many, ON_TELEX, WITH_DESCRIPTORS | NO_FAULTS | BYTE_STREAMS | MANY_PEERS, 0},
+    {"credit_overrun", credit_overrun, ON_TELEX, NO_FAULTS | BYTE_STREAMS | MANY_PEERS, 0},
+    {"garbage", garbage, ON_TELEX, NO_FAULTS | BYTE_STREAMS | MANY_PEERS, 60},
+    {"asks_and_does_not_read", asks_and_does_not_read, ON_TELEX, NO_FAULTS | BYTE_STREAMS | MANY_PEERS, 60},
+    {"calls_and_does_not_read", calls_and_does_not_read, ON_TELEX, NO_FAULTS | BYTE_STREAMS | MANY_PEERS, 60},
+    {"descriptors_by_the_dozen", descriptors_by_the_dozen, ON_TELEX, WITH_DESCRIPTORS | NO_FAULTS | BYTE_STREAMS | MANY_PEERS, 0},
 };
 
 const struct conform_theme conform_flooding = {cases, sizeof cases / sizeof *cases};

@@ -328,13 +328,13 @@ static void a_line_that_does_not_end(void **state)
 }
 
 static const struct conform_case cases[] = {
-    {"bad_greetings", bad_greetings, ON_TELEX, BYTE_STREAMS, 40},
-    {"other_versions_are_told", other_versions_are_told, ON_TELEX, BYTE_STREAMS, 0},
-    {"bad_frames", bad_frames, ON_TELEX, BYTE_STREAMS, 40},
-    {"unknown_but_optional", unknown_but_optional, ON_TELEX, BYTE_STREAMS, 0},
-    {"cut_anywhere", cut_anywhere, ON_TELEX, NO_FAULTS | BYTE_STREAMS, 60},
-    {"cut_off", cut_off, ON_TELEX, NO_FAULTS | BYTE_STREAMS, 0},
-    {"a_line_that_does_not_end", a_line_that_does_not_end, ON_LINES, NO_FAULTS, 0},
+    {"bad_greetings", bad_greetings, ON_TELEX, BYTE_STREAMS | MANY_PEERS, 40},
+    {"other_versions_are_told", other_versions_are_told, ON_TELEX, BYTE_STREAMS | MANY_PEERS, 0},
+    {"bad_frames", bad_frames, ON_TELEX, BYTE_STREAMS | MANY_PEERS, 40},
+    {"unknown_but_optional", unknown_but_optional, ON_TELEX, BYTE_STREAMS | MANY_PEERS, 0},
+    {"cut_anywhere", cut_anywhere, ON_TELEX, NO_FAULTS | BYTE_STREAMS | MANY_PEERS, 60},
+    {"cut_off", cut_off, ON_TELEX, NO_FAULTS | BYTE_STREAMS | MANY_PEERS, 0},
+    {"a_line_that_does_not_end", a_line_that_does_not_end, ON_LINES, NO_FAULTS | MANY_PEERS, 0},
 };
 
 const struct conform_theme conform_hostile = {cases, sizeof cases / sizeof *cases};

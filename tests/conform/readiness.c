@@ -292,8 +292,8 @@ static const struct conform_case cases[] = {
     {"the_rule", the_rule, ON_MESSAGES, ANY_MEDIUM, 0},
     {"bytes_that_wait", bytes_that_wait, ON_TELEX, NO_FAULTS, 0},
     {"bytes_that_wait_for_credit", bytes_that_wait_for_credit, ON_TELEX, NO_FAULTS, 0},
-    {"partial_frames", partial_frames, ON_LINES, LOCAL_ONLY | NO_FAULTS, 0},
-    {"partial_telex_frames", partial_telex_frames, ON_TELEX, NO_FAULTS | BYTE_STREAMS, 0},
+    {"partial_frames", partial_frames, ON_LINES, LOCAL_ONLY | NO_FAULTS | MANY_PEERS, 0},
+    {"partial_telex_frames", partial_telex_frames, ON_TELEX, NO_FAULTS | BYTE_STREAMS | MANY_PEERS, 0},
     {"beside_a_sending_thread", beside_a_sending_thread, ON_MESSAGES, ANY_MEDIUM, 0},
 };
 

@@ -421,21 +421,21 @@ static void lines_are_calls(void **state)
 }
 
 static const struct conform_case cases[] = {
-    {"several_addresses_at_once", several_addresses_at_once, ON_MESSAGES, ANY_MEDIUM, 0},
-    {"in_a_foreign_loop", in_a_foreign_loop, ON_MESSAGES, ANY_MEDIUM, 0},
-    {"handlers_are_told", handlers_are_told, ON_TELEX, ANY_MEDIUM, 0},
-    {"full_house", full_house, ON_TELEX, ANY_MEDIUM, 0},
-    {"each_user_has_a_share", each_user_has_a_share, ON_TELEX, LOCAL_ONLY | PROCESSES, 0},
-    {"refused_at_the_door", refused_at_the_door, ON_TELEX, ANY_MEDIUM, 0},
-    {"sent_to_all_and_dropped", sent_to_all_and_dropped, ON_TELEX, ANY_MEDIUM, 0},
-    {"deferred_replies", deferred_replies, ON_TELEX, ANY_MEDIUM, 0},
-    {"a_slow_reader_costs_only_itself", a_slow_reader_costs_only_itself, ON_TELEX, NO_FAULTS, 40},
-    {"out_of_descriptors", out_of_descriptors, ON_TELEX, NO_FAULTS | PROCESSES, 40},
-    {"stopped_from_a_thread", stopped_from_a_thread, ON_TELEX, NO_FAULTS, 0},
-    {"it_drains_before_it_ends", it_drains_before_it_ends, ON_TELEX, NO_FAULTS, 0},
-    {"the_idle_hold_no_buffers", the_idle_hold_no_buffers, ON_TELEX, NO_FAULTS | BYTE_STREAMS, 40},
-    {"clients_come_and_die", clients_come_and_die, ON_TELEX, PROCESSES, 0},
-    {"lines_are_calls", lines_are_calls, ON_LINES, ANY_MEDIUM, 0},
+    {"several_addresses_at_once", several_addresses_at_once, ON_MESSAGES, MANY_PEERS, 0},
+    {"in_a_foreign_loop", in_a_foreign_loop, ON_MESSAGES, MANY_PEERS, 0},
+    {"handlers_are_told", handlers_are_told, ON_TELEX, MANY_PEERS, 0},
+    {"full_house", full_house, ON_TELEX, MANY_PEERS, 0},
+    {"each_user_has_a_share", each_user_has_a_share, ON_TELEX, LOCAL_ONLY | PROCESSES | MANY_PEERS, 0},
+    {"refused_at_the_door", refused_at_the_door, ON_TELEX, MANY_PEERS, 0},
+    {"sent_to_all_and_dropped", sent_to_all_and_dropped, ON_TELEX, MANY_PEERS, 0},
+    {"deferred_replies", deferred_replies, ON_TELEX, MANY_PEERS, 0},
+    {"a_slow_reader_costs_only_itself", a_slow_reader_costs_only_itself, ON_TELEX, NO_FAULTS | MANY_PEERS, 40},
+    {"out_of_descriptors", out_of_descriptors, ON_TELEX, NO_FAULTS | PROCESSES | MANY_PEERS, 40},
+    {"stopped_from_a_thread", stopped_from_a_thread, ON_TELEX, NO_FAULTS | MANY_PEERS, 0},
+    {"it_drains_before_it_ends", it_drains_before_it_ends, ON_TELEX, NO_FAULTS | MANY_PEERS, 0},
+    {"the_idle_hold_no_buffers", the_idle_hold_no_buffers, ON_TELEX, NO_FAULTS | BYTE_STREAMS | MANY_PEERS, 40},
+    {"clients_come_and_die", clients_come_and_die, ON_TELEX, PROCESSES | MANY_PEERS, 0},
+    {"lines_are_calls", lines_are_calls, ON_LINES, MANY_PEERS, 0},
 };
 
 const struct conform_theme conform_serving = {cases, sizeof cases / sizeof *cases};

@@ -42,6 +42,14 @@ static void check_host_port(const char *where)
     require(strlen(host) < strlen(where) && strstr(where, host) != NULL);
 }
 
+static void check_descriptors(const char *where)
+{
+    int in = -9, out = -9;
+    int r = telex_address_descriptors(where, &in, &out);
+    require(r == 0 || (r == -EINVAL && in == -9 && out == -9));
+    require(r < 0 || (in >= -1 && out >= -1 && (in >= 0 || out >= 0)));
+}
+
 static void check_written(const struct telex_address *address)
 {
     char text[4 * TELEX_ADDRESS_MAX], small[24];
@@ -74,6 +82,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
     require(address.faulty || address.settings.fault[0] == '\0');
     check_settings(&address.settings);
     check_host_port(address.where);
+    check_descriptors(address.where);
     if (strncmp(address.scheme, "fault+", 6) != 0) /* fault+fault+..., which no medium is called */
         check_written(&address);
     return 0;

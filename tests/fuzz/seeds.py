@@ -97,6 +97,9 @@ SEEDS = {
         "ipv6": b"tcp://[::1]:0?window=1MiB&mode=0660&program=p%C3%A9&greeting=500ms",
         "fault": b"fault+tcp://localhost:7000?fault=split:1,seed:2&size=64",
         "encoded": b"unix:///tmp/a%20b%3Fc",
+        "fd": b"fd:3,4?wire=lines",
+        "fd_one_way": b"fault+fd:-,7?wire=raw",
+        "stdio": b"stdio:?max=1MiB",
     },
     "greeting": {
         "plain": greeting(),

@@ -43,6 +43,11 @@ static void parts(void **state)
         {"fault+tcp://127.0.0.1:0", "tcp", "127.0.0.1:0", true},
         {"unix:///a%20b%3Fc%25d%c3%A9", "unix", "/a b?c%d\xC3\xA9", false},
         {"shm://", "shm", "", false},
+        {"fd:3,4", "fd", "3,4", false},
+        {"fd:3,-?wire=raw", "fd", "3,-", false},
+        {"fault+fd:3", "fd", "3", true},
+        {"stdio:", "stdio", "", false},
+        {"stdio:?max=1MiB", "stdio", "", false},
         {"unix:///a&b=c", "unix", "/a&b=c", false},
     };
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
@@ -312,7 +317,39 @@ static void written(void **state)
         assert_true(strlen(telex_address_write("unix", where, text, size)) < size);
 }
 
+/* Numbers of descriptors, and which schemes have no slashes. */
+static void descriptors(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *where;
+        int in, out;
+    } good[] = {{"3,4", 3, 4}, {"0,1", 0, 1}, {"3", 3, 3}, {"3,-", 3, -1}, {"-,4", -1, 4}, {"7,7", 7, 7}, {"2147483647,0", 2147483647, 0}};
+    static const char *const bad[] = {"", ",", "3,", ",4", "-", "-,-", "3,4,5", "3, 4", "+3,4", "-1,4", "a,b", "2147483648", "99999999999999999999", "3,4 "};
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        int in = 99, out = 99;
+        assert_int_equal(telex_address_descriptors(good[i].where, &in, &out), 0);
+        assert_int_equal(in, good[i].in);
+        assert_int_equal(out, good[i].out);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        int in = 99, out = 99;
+        telex_say(-1, "nothing was said");
+        assert_int_equal(telex_address_descriptors(bad[i], &in, &out), -EINVAL);
+        assert_non_null(strstr(telex_said(), "fd:"));
+        assert_true(in == 99 && out == 99);
+    }
+    refused("fd://3,4", NULL, "no slashes follow fd:");
+    refused("fault+stdio://", NULL, "no slashes follow stdio:");
+    refused("fd", NULL, "is no address");
+    refused("unix:/tmp/name", NULL, "is no address");
+    char text[64];
+    assert_string_equal(telex_address_write("fd", "3,4", text, sizeof text), "fd:3,4");
+    assert_string_equal(telex_address_write("stdio", "", text, sizeof text), "stdio:");
+}
+
 static const struct testing_case cases[] = {
+    TESTING_CASE(descriptors),
     TESTING_CASE(parts),    TESTING_CASE(defaults),    TESTING_CASE(query),         TESTING_CASE(structure),
     TESTING_CASE(versions), TESTING_CASE(bad_structs), TESTING_CASE(bad_addresses), TESTING_CASE(lengths),
     TESTING_CASE(hosts),    TESTING_CASE(written),

@@ -401,6 +401,7 @@ static int fault_listen(const struct telex_address *address, struct telex_bytes_
         free(self);
         return error;
     }
+    self->base = *self->inner;
     self->base.ops = &port_ops;
     self->plan = plan;
     *ret_port = &self->base;

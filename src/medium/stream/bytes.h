@@ -36,7 +36,10 @@ struct telex_bytes_ops {
     ssize_t (*write)(struct telex_bytes *bytes, const struct iovec *parts, int part_count, const int *fds, unsigned fd_count);
     /* Nothing more will be written: the peer's reads end once it has read what was written. */
     int (*end)(struct telex_bytes *bytes);
-    /* Bytes written that have not left this host's buffers, or (unix) were not read by the peer yet. >= 0 or -errno; -ECONNRESET: they never will be. */
+    /*
+     * Bytes written that have not left this host's buffers, or (unix) were not read by the peer yet. >= 0; -ECONNRESET: some were not, and nobody is left to read them; or
+     * another -errno: it cannot be told.
+     */
     int64_t (*unsent)(struct telex_bytes *bytes);
     /* Whether what write accepted survives this process by now, where that changes (pipe). NULL: as `delivered_when_written` says. */
     bool (*survives)(struct telex_bytes *bytes);
@@ -68,6 +71,7 @@ struct telex_bytes_port_ops {
 
 struct telex_bytes_port {
     const struct telex_bytes_port_ops *ops;
+    bool single; /* (constant) as of struct telex_port */
 };
 
 struct telex_bytes_medium {
@@ -76,6 +80,6 @@ struct telex_bytes_medium {
     int (*listen)(const struct telex_address *address, struct telex_bytes_port **ret_port);
 };
 
-extern const struct telex_bytes_medium telex_bytes_unix, telex_bytes_tcp, telex_bytes_pipe, telex_bytes_fault;
+extern const struct telex_bytes_medium telex_bytes_unix, telex_bytes_tcp, telex_bytes_pipe, telex_bytes_fd, telex_bytes_stdio, telex_bytes_fault;
 
 #endif

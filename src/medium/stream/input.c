@@ -6,10 +6,12 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/uio.h>
 
 #include "medium/stream/stream.h"
 #include "os/fork.h"
+#include "os/process.h"
 
 /* ---- reading ---- */
 
@@ -32,20 +34,29 @@ static int read_ended(struct telex_stream *stream, ssize_t result)
         telex_say(-EPIPE, "the peer closed the channel");
     stream->ended_error = stream->controls || result < 0 || unfinished ? -ECONNRESET : -EPIPE;
     telex_link_blame(link, stream->ended_error);
-    if (!stream->controls && result == 0)
+    if (!stream->controls && result == 0 && !stream->dead)
         return 0; /* a peer that only shut down its writing still gets what is sent to it */
     bool locked = !stream->greeted; /* greeting reads under both locks */
     if (!locked)
         telex_lock(&link->out);
     if (link->out_end == 0 || link->out_end == -EPIPE)
         link->out_end = stream->ended_error;
-    stream->broken = true;
+    stream->broken = stream->controls || result < 0; /* what a dead peer read of lines and raw bytes, the medium may still tell */
     telex_stream_forget(stream);
     stream->staging_at = stream->staging_end = 0;
     if (!locked)
         telex_unlock(&link->out);
     link->news++;
     return 0;
+}
+
+void telex_stream_look_for_death(struct telex_stream *stream)
+{
+    int left = 0;
+    if (stream->dead || !telex_process_ended(stream->death))
+        return;
+    stream->dead = true;
+    stream->left_by_dead = ioctl(stream->bytes->ops->descriptor(stream->bytes), FIONREAD, &left) < 0 ? 0 : (uint64_t)left;
 }
 
 static int make_room(struct telex_stream *stream)
@@ -99,6 +110,9 @@ static int read_by(struct telex_stream *stream, ssize_t (*read)(struct telex_byt
         stream->piece_left -= into;
     }
     stream->input_end += (size_t)got - into;
+    stream->left_by_dead -= (uint64_t)got < stream->left_by_dead ? (uint64_t)got : stream->left_by_dead;
+    if (stream->death >= 0 && ++stream->reads % STREAM_LOOK == 0)
+        telex_stream_look_for_death(stream);
     return 0;
 }
 
@@ -475,7 +489,7 @@ int telex_stream_next(struct telex_link *link, struct telex_arrival *ret_arrival
         }
         if (++reads > STREAM_READS)
             return -EAGAIN;
-        r = telex_stream_read(stream);
+        r = stream->dead && stream->left_by_dead == 0 ? -EAGAIN : telex_stream_read(stream);
         if (r == -EAGAIN && stream->dead) {
             read_ended(stream, 0);
             continue;

@@ -48,6 +48,8 @@ static void watch_death(struct telex_stream *stream)
 {
     struct telex_medium_peer peer;
     int descriptor = stream->bytes->ops->descriptor(stream->bytes);
+    if (stream->death >= 0) /* who started the process knows it better */
+        return;
     stream->bytes->ops->peer(stream->bytes, &peer);
     if (peer.pid > 0 && peer.pid == stream->link.pid && peer.pid != getpid() && !telex_descriptors_are_scarce(descriptor))
         stream->death = telex_process_watch(peer.pid, descriptor);
@@ -73,6 +75,8 @@ static int greet(struct telex_link *link)
         if (stream->ended)
             return telex_say(-ECONNRESET, "the peer closed before it greeted: does it speak wire=telex?");
         r = telex_stream_read(stream);
+        if (r == -EAGAIN && telex_process_ended(stream->death))
+            return telex_say(-ECONNRESET, "the peer ended before it greeted");
         if (r < 0)
             return r;
     }
@@ -124,6 +128,13 @@ static bool all_left(struct telex_stream *stream)
     return left <= 0 && left != -ECONNRESET; /* a medium that cannot tell any more holds nothing back */
 }
 
+/* Whether nobody is left to read what was written: its end is closed, or the program that was started to read it is dead. */
+static bool is_lost(struct telex_stream *stream)
+{
+    int64_t left = stream->bytes->ops->unsent(stream->bytes);
+    return left == -ECONNRESET || (left > 0 && telex_process_ended(stream->death));
+}
+
 static bool survives(struct telex_stream *stream)
 {
     const struct telex_bytes *bytes = stream->bytes;
@@ -135,7 +146,7 @@ static int finished(struct telex_link *link)
     struct telex_stream *stream = stream_of(link);
     bool known = stream->told || stream->peer_taken + stream->withdrawn >= stream->admitted_messages;
     if (!stream->controls) { /* such a peer does not count: read by its system is all that can be known */
-        if (!stream->broken && stream->ended_writing && stream->bytes->ops->unsent(stream->bytes) == -ECONNRESET)
+        if (stream->ended_writing && is_lost(stream))
             return telex_link_blame(link, -ECONNRESET);
         known = !stream->broken && stream->ended_writing && all_left(stream);
     }
@@ -186,7 +197,7 @@ static void look_for_death(struct telex_stream *stream)
     if (!stream->read_in_vain)
         return;
     stream->read_in_vain = false;
-    stream->dead = telex_process_ended(stream->death);
+    telex_stream_look_for_death(stream);
 }
 
 static int arm(struct telex_link *link, unsigned directions)

@@ -3,7 +3,10 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "medium/stream/fd.h"
 #include "medium/stream/stream.h"
+#include "medium/stream/unix.h"
+#include "os/fork.h"
 
 struct stream_port {
     struct telex_port port;
@@ -66,6 +69,20 @@ int telex_stream_listen(const struct telex_medium *medium, const struct telex_ad
         free(port);
         return r;
     }
+    port->port.single = port->port.unlisted = port->bytes->single;
     *ret_port = &port->port;
     return 0;
+}
+
+int telex_link_over(int in, int out, int death, const struct telex_settings *settings, bool passive, struct telex_link **ret_link)
+{
+    struct telex_bytes *bytes;
+    int r = in == out ? telex_unix_over(in, settings->descriptors > 0, &bytes) : telex_fd_over(in, out, &bytes);
+    if (r == 0)
+        r = telex_stream_new(bytes, settings, passive, ret_link);
+    if (r == 0)
+        stream_of(*ret_link)->death = death;
+    else
+        telex_shut(death);
+    return r;
 }

@@ -20,6 +20,7 @@ enum {
     STREAM_COALESCE = 4096,      /* shorter pieces are copied into the staging buffer, longer ones written from where they lie */
     STREAM_OUTCOMES = 1024,      /* sent numbers whose outcome is remembered */
     STREAM_READS = 16,           /* reads in one `next`, so that a flood of control frames cannot hold the caller */
+    STREAM_LOOK = 256,           /* reads after which a peer that never stops is looked at: it may be a child of one that is dead */
     STREAM_OWED = 4096,          /* control frames that may wait for the peer to read; more is a peer that floods and does not read */
     STREAM_DESCRIPTORS = 128,    /* received descriptors that may wait for their message */
 };
@@ -87,6 +88,8 @@ struct telex_stream {
     bool ended;                /* the medium's end was read */
     bool dead;                 /* the peer's process is: what lies here is all that comes, whoever still holds its end */
     bool read_in_vain;         /* since `death` was last looked at */
+    unsigned reads;            /* that were not in vain */
+    uint64_t left_by_dead;     /* bytes that lay here when the death was noticed, and were not read yet: what comes after them is somebody else's */
     bool goodbye;              /* the peer said bye: nothing but the end follows */
     int ended_error;           /* what reading ended with, handed out once all that arrived is decoded */
     struct stream_assembly *assemblies; /* one a lane at most */
@@ -187,6 +190,7 @@ void telex_stream_forget(struct telex_stream *stream);               /* [out] dr
 int telex_stream_next(struct telex_link *link, struct telex_arrival *ret_arrival);
 int telex_stream_doze(struct telex_link *link, unsigned directions);
 int telex_stream_read(struct telex_stream *stream);                   /* reads once: 0, -EAGAIN, or 0 with `ended` */
+void telex_stream_look_for_death(struct telex_stream *stream);        /* sets `dead` if the peer's process is */
 bool telex_stream_has_work(const struct telex_stream *stream);        /* next would not answer -EAGAIN without reading */
 void telex_stream_input_free(struct telex_stream *stream);
 void telex_stream_withdraw_assembly(struct telex_stream *stream, struct stream_assembly **at);

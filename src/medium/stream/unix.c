@@ -111,19 +111,16 @@ static int take_descriptors(struct msghdr *message, int *fds, unsigned *count)
                      TELEX_BYTES_DESCRIPTORS);
 }
 
-static ssize_t read_with(struct telex_bytes *bytes, const struct iovec *parts, int part_count, int *fds,
-                         unsigned *count, int flags)
+ssize_t telex_unix_read(int fd, const struct iovec *parts, int part_count, int *fds, unsigned *count, int flags)
 {
-    struct unix_bytes *self = of(bytes);
-    if (fds == NULL || !self->takes_descriptors)
-        return telex_socket_read(self->fd, parts, part_count,
-                                 flags); /* without room for them the kernel closes any that came */
+    if (fds == NULL)
+        return telex_socket_read(fd, parts, part_count, flags); /* without room for them the kernel closes any that came */
     union control control;
     struct msghdr message = {.msg_iov = (struct iovec *)parts,
                              .msg_iovlen = (size_t)part_count,
                              .msg_control = control.bytes,
                              .msg_controllen = sizeof control.bytes};
-    ssize_t got = recvmsg(self->fd, &message, flags | MSG_CMSG_CLOEXEC);
+    ssize_t got = recvmsg(fd, &message, flags | MSG_CMSG_CLOEXEC);
     if (got < 0)
         return telex_socket_failed();
     if (message.msg_controllen == 0 && (message.msg_flags & MSG_CTRUNC) == 0)
@@ -135,27 +132,33 @@ static ssize_t read_with(struct telex_bytes *bytes, const struct iovec *parts, i
 static ssize_t unix_read(struct telex_bytes *bytes, const struct iovec *parts, int part_count, int *fds,
                          unsigned *count)
 {
-    return read_with(bytes, parts, part_count, fds, count, MSG_DONTWAIT);
+    struct unix_bytes *self = of(bytes);
+    return telex_unix_read(self->fd, parts, part_count, self->takes_descriptors ? fds : NULL, count, MSG_DONTWAIT);
 }
 
 static ssize_t unix_doze(struct telex_bytes *bytes, const struct iovec *parts, int part_count, int *fds,
                          unsigned *count)
 {
-    return read_with(bytes, parts, part_count, fds, count, 0);
+    struct unix_bytes *self = of(bytes);
+    return telex_unix_read(self->fd, parts, part_count, self->takes_descriptors ? fds : NULL, count, 0);
 }
 
-static ssize_t unix_write(struct telex_bytes *bytes, const struct iovec *parts, int part_count, const int *fds,
-                          unsigned fd_count)
+ssize_t telex_unix_write(int fd, const struct iovec *parts, int part_count, const int *fds, unsigned fd_count)
 {
     if (fd_count == 0)
-        return telex_socket_write(of(bytes)->fd, parts, part_count, NULL, 0);
+        return telex_socket_write(fd, parts, part_count, NULL, 0);
     if (fd_count > TELEX_BYTES_DESCRIPTORS)
         return telex_say(-EINVAL, "%u descriptors in one message; at most %d are possible", fd_count,
                          TELEX_BYTES_DESCRIPTORS);
     union control control = {
         .align = {.cmsg_len = CMSG_LEN(fd_count * sizeof *fds), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS}};
     memcpy(CMSG_DATA(&control.align), fds, fd_count * sizeof *fds);
-    return telex_socket_write(of(bytes)->fd, parts, part_count, control.bytes, CMSG_SPACE(fd_count * sizeof *fds));
+    return telex_socket_write(fd, parts, part_count, control.bytes, CMSG_SPACE(fd_count * sizeof *fds));
+}
+
+static ssize_t unix_write(struct telex_bytes *bytes, const struct iovec *parts, int part_count, const int *fds, unsigned fd_count)
+{
+    return telex_unix_write(of(bytes)->fd, parts, part_count, fds, fd_count);
 }
 
 static int unix_end(struct telex_bytes *bytes)
@@ -173,9 +176,8 @@ static int unix_descriptor(struct telex_bytes *bytes)
     return of(bytes)->fd;
 }
 
-static void unix_peer(struct telex_bytes *bytes, struct telex_medium_peer *ret_peer)
+void telex_unix_peer(int fd, struct telex_medium_peer *ret_peer)
 {
-    int fd = of(bytes)->fd;
     struct ucred user;
     socklen_t length = sizeof user;
     *ret_peer = (struct telex_medium_peer){.pid = -1, .uid = -1, .gid = -1};
@@ -197,6 +199,11 @@ static void unix_peer(struct telex_bytes *bytes, struct telex_medium_peer *ret_p
         snprintf(ret_peer->address, sizeof ret_peer->address, "%.*s", (int)size, name.sun_path);
 }
 
+static void unix_peer(struct telex_bytes *bytes, struct telex_medium_peer *ret_peer)
+{
+    telex_unix_peer(of(bytes)->fd, ret_peer);
+}
+
 static void unix_close(struct telex_bytes *bytes)
 {
     telex_shut(of(bytes)->fd);
@@ -214,8 +221,7 @@ static const struct telex_bytes_ops bytes_ops = {
     .close = unix_close,
 };
 
-/* Takes `fd` over, also when it fails. */
-static int bytes_new(int fd, bool takes_descriptors, struct telex_bytes **ret_bytes)
+int telex_unix_over(int fd, bool takes_descriptors, struct telex_bytes **ret_bytes)
 {
     struct unix_bytes *self = malloc(sizeof *self);
     int error = self == NULL ? telex_say(-ENOMEM, "out of memory") : telex_socket_make_dozing(fd);
@@ -289,7 +295,7 @@ int telex_unix_dial(const struct telex_address *address, const char *where, bool
         telex_shut(fd);
         return explain(error, address);
     }
-    return bytes_new(fd, takes_descriptors, ret_bytes);
+    return telex_unix_over(fd, takes_descriptors, ret_bytes);
 }
 
 static int unix_dial(const struct telex_address *address, int64_t deadline, struct telex_bytes **ret_bytes)
@@ -307,7 +313,7 @@ static struct unix_port *port_of(struct telex_bytes_port *port)
 static int unix_accept(struct telex_bytes_port *port, struct telex_bytes **ret_bytes)
 {
     int fd = telex_socket_accept(port_of(port)->fd);
-    return fd < 0 ? fd : bytes_new(fd, port_of(port)->takes_descriptors, ret_bytes);
+    return fd < 0 ? fd : telex_unix_over(fd, port_of(port)->takes_descriptors, ret_bytes);
 }
 
 static int unix_port_descriptor(struct telex_bytes_port *port)
