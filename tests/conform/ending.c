@@ -648,7 +648,7 @@ static const struct conform_case cases[] = {
     {"no_sigpipe", no_sigpipe, ON_ALL, PROCESSES, 0},
     {"forked_handles_are_foreign", forked_handles_are_foreign, ON_MESSAGES, PROCESSES | MANY_PEERS, 0},
     {"a_child_does_not_keep_its_dead_parent_alive", a_child_does_not_keep_its_dead_parent_alive, ON_ALL, NO_FAULTS | PROCESSES, 0},
-    {"nor_does_a_clone", nor_does_a_clone, ON_TELEX, LOCAL_ONLY | NO_FAULTS | PROCESSES, 0},
+    {"nor_does_a_clone", nor_does_a_clone, ON_TELEX, LOCAL_ONLY | NO_FAULTS | PROCESSES | MANY_PEERS, 0},
     {"names_of_the_dead", names_of_the_dead, ON_TELEX, MANY_PEERS, 0},
 };
 

@@ -196,7 +196,7 @@ static const struct conform_case cases[] = {
     {"a_burst_arrives_by_itself", a_burst_arrives_by_itself, ON_MESSAGES, NO_FAULTS, 0},
     {"a_backlog_moves_by_itself", a_backlog_moves_by_itself, ON_TELEX, NO_FAULTS | BYTE_STREAMS, 0},
     {"order_of_all_ways", order_of_all_ways, ON_MESSAGES, NO_FAULTS, 0},
-    {"one_helper_while_it_is_wanted", one_helper_while_it_is_wanted, ON_RAW, NO_FAULTS, 0},
+    {"one_helper_while_it_is_wanted", one_helper_while_it_is_wanted, ON_RAW, NO_FAULTS | MANY_PEERS, 0},
     {"forks_while_it_works", forks_while_it_works, ON_TELEX, NO_FAULTS | BYTE_STREAMS, 0},
 };
 
