@@ -42,6 +42,8 @@ struct bench_contender {
 
     /* Ask and answer; NULL: by send and receive. answer() returns the message that it answered. */
     void (*exchange)(void *end, const void *data, size_t size);
+    /* The same, where only a part of it is to be measured: returns how long that took, ns. */
+    int64_t (*part)(void *end, const void *data, size_t size);
     const unsigned char *(*answer)(void *end, size_t size);
 
     /* One way. Counts all messages until finish() is called on the other side; NULL: by receive, until the last one. */

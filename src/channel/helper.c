@@ -15,7 +15,7 @@
 #include "os/fork.h"
 
 enum {
-    TICK_NS = 25000,      /* so that what waits is some 50 us old at most, with the time that a wake-up takes */
+    TICK_NS = 2 * TELEX_GATHER_NS, /* what waits is so old at most when nobody sends any more, and the time that a wake-up takes */
     FEW = 4,              /* messages in a tick: that is no burst any more */
     EVENTS = 16,
     STACK = 128 * 1024,
@@ -87,9 +87,10 @@ static void give_up(telex_channel *channel)
 static enum left look_at(telex_channel *channel)
 {
     struct telex_link *link = channel->link;
-    /* Relaxed: whoever pushes right now is seen to have done so at the next look, a tick later. */
+    /* Relaxed: whoever pushes right now, or enters or leaves a call, is seen to have done so at the next look, a tick later. */
     unsigned pushes = atomic_load_explicit(&link->pushes, memory_order_relaxed);
-    if (pushes != channel->helped.pushes && channel->helped.watched == 0) {
+    bool moves = pushes != channel->helped.pushes && channel->helped.watched == 0;
+    if (moves || atomic_load_explicit(&link->entered[CHANNEL_SEND], memory_order_relaxed)) { /* then the sender does it, or waits for it */
         channel->helped.pushes = pushes;
         return LEFT_SOON;
     }

@@ -394,6 +394,20 @@ int telex_receive(telex_channel *channel, telex_message *ret_message, telex_time
     return receive_quickly(channel, ret_message, deadline) ? 0 : receive_slowly(channel, ret_message, deadline);
 }
 
+/* In a call: as many as the short way takes. */
+static unsigned receive_run(telex_channel *channel, telex_message *ret_messages, unsigned count)
+{
+    struct telex_link *link = channel->link;
+    unsigned received = 0;
+    if (!link->quick)
+        return 0;
+    telex_channel_go_shortly(channel, CHANNEL_RECEIVE, true);
+    while (received < count && link->ops->take_quickly(link, &ret_messages[received]) == TELEX_TAKEN_NOW)
+        received++;
+    telex_channel_go_shortly(channel, CHANNEL_RECEIVE, false);
+    return received;
+}
+
 int telex_receive_many(telex_channel *channel, telex_message *ret_messages, unsigned count, telex_time deadline)
 {
     if (count == 0)
@@ -401,20 +415,12 @@ int telex_receive_many(telex_channel *channel, telex_message *ret_messages, unsi
     int r = telex_channel_enter(channel, CHANNEL_RECEIVE);
     if (r < 0)
         return r;
-    struct telex_link *link = channel->link;
     unsigned received = 0;
-    if (link->quick) {
-        telex_channel_go_shortly(channel, CHANNEL_RECEIVE, true);
-        while (received < count && link->ops->take_quickly(link, &ret_messages[received]) == TELEX_TAKEN_NOW)
-            received++;
-        telex_channel_go_shortly(channel, CHANNEL_RECEIVE, false);
-    }
-    if (received == 0) {
-        r = receive_one(channel, ret_messages, deadline);
-        received = r == 0;
-    }
     while (r == 0 && received < count) {
-        r = try_receive(channel, &ret_messages[received]);
+        received += receive_run(channel, ret_messages + received, count - received);
+        if (received == count)
+            break;
+        r = received == 0 ? receive_one(channel, ret_messages, deadline) : try_receive(channel, &ret_messages[received]);
         received += r == 0;
     }
     return telex_channel_leave(channel, CHANNEL_RECEIVE, received > 0 ? (int)received : r);

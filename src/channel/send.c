@@ -301,6 +301,17 @@ int telex_send(telex_channel *channel, telex_message *message, unsigned flags, t
     return send_quickly(channel, message, flags) ? 0 : send_slowly(channel, message, flags, deadline);
 }
 
+/* In a call: as many as the short way takes. */
+static unsigned send_run(telex_channel *channel, telex_message *messages, unsigned count)
+{
+    unsigned sent = 0;
+    telex_channel_go_shortly(channel, CHANNEL_SEND, true);
+    while (sent < count && send_quickly(channel, &messages[sent], sent + 1 < count ? TELEX_MORE : 0))
+        sent++;
+    telex_channel_go_shortly(channel, CHANNEL_SEND, false);
+    return sent;
+}
+
 int telex_send_many(telex_channel *channel, telex_message *messages, unsigned count, telex_time deadline)
 {
     if (count == 0)
@@ -309,11 +320,10 @@ int telex_send_many(telex_channel *channel, telex_message *messages, unsigned co
     if (r < 0)
         return r;
     unsigned sent = 0;
-    telex_channel_go_shortly(channel, CHANNEL_SEND, true);
-    while (sent < count && send_quickly(channel, &messages[sent], sent + 1 < count ? TELEX_MORE : 0))
-        sent++;
-    telex_channel_go_shortly(channel, CHANNEL_SEND, false);
-    for (r = 0; r == 0 && sent < count; sent += r == 0) {
+    for (r = 0; r == 0; sent += r == 0) {
+        sent += send_run(channel, messages + sent, count - sent);
+        if (sent == count)
+            break;
         struct telex_put how = {.flags = sent + 1 < count ? TELEX_MORE : 0};
         r = telex_channel_check(channel, &messages[sent], &how);
         if (r == 0)

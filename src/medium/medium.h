@@ -144,6 +144,8 @@ struct telex_link_ops {
     void (*free)(struct telex_link *link); /* at once; no lock is held, none is taken */
 };
 
+enum { TELEX_GATHER_NS = 20000 }; /* flush=helper: a sender that goes on hands over by itself what was gathered for so long, so that the helper need not */
+
 struct telex_link {
     const struct telex_link_ops *ops;
     struct telex_lock in, out;
@@ -165,6 +167,7 @@ struct telex_link {
     bool helper_works;             /* [out] it does; the helper lowers it when nothing waits any more */
     atomic_bool bursting;          /* written under [out]: messages follow each other so fast that they are gathered. Read without it as a hint */
     unsigned gathered;             /* [out] messages that were, since the last push */
+    int64_t gathered_since;        /* [out] ns; flush=helper: when the first of them was */
     atomic_uint pushes;            /* written under [out]: pushes that wrote something; the helper looks at it without the lock */
     uint64_t quick_sent_bytes;     /* [out] by put_quickly, headers included, since the last `put` */
     bool announces;                /* (constant) a sleeper is only woken for what was armed: TELEX_ARM_PROGRESS counts */

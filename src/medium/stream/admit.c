@@ -150,6 +150,8 @@ static int join(struct telex_stream *stream, const telex_message *message, struc
     size_t data = encode(stream, message, frame, stream->staging + stream->staging_end);
     stream->staging_end += data + stream->link.wire->tail_length;
     stream_count_begun(stream, data, stream_costs(frame->flags));
+    if (stream->link.helped && stream->link.gathered == 0)
+        stream->link.gathered_since = telex_clock();
     stream->link.gathered++;
     return 0;
 }
@@ -250,7 +252,8 @@ int telex_stream_put(struct telex_link *link, telex_message *message, const stru
     admitted(stream, message, parcel != NULL && parcel->memory != NULL && parcel->memory == message->memory);
     if (parcel == NULL && !joined)
         return 0;
-    bool hold = more && (joined || stream->queued_bytes < STREAM_BUFFER / 2 || (how->flags & TELEX_SYNC));
+    bool old = joined && link->helped && telex_clock() - link->gathered_since >= TELEX_GATHER_NS;
+    bool hold = more && !old && (joined || stream->queued_bytes < STREAM_BUFFER / 2 || (how->flags & TELEX_SYNC));
     if (hold)
         atomic_store_explicit(&link->held, true, memory_order_relaxed); /* a hint: see telex_link_waits */
     else

@@ -27,6 +27,7 @@ static int agree(struct telex_stream *stream, const struct telex_greeting *their
         link->descriptors = TELEX_BYTES_DESCRIPTORS;
     stream->queue = telex_link_lesser(stream->ours.queue, theirs->queue);
     stream->limit_bytes = theirs->window;
+    stream->reserve = theirs->window >= STREAM_RESERVES_FROM ? STREAM_BUFFER : 0;
     stream->limit_messages = stream->queue;
     atomic_store_explicit(&stream->credit_messages, stream->queue, memory_order_relaxed);
     stream->told_messages = stream->asked_messages = stream->queue;

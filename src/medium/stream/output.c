@@ -180,8 +180,9 @@ static size_t piece_head(struct telex_stream *stream, struct stream_parcel *parc
         frame.flags |= TELEX_WIRE_EXTENSION;
     size_t head = stream->link.wire->head(&frame, to);
     *ret_piece = piece;
+    uint64_t reserve = piece > STREAM_COALESCE ? stream->reserve : 0;
     if (stream->controls && stream_costs(frame.flags) &&
-        (stream->costly_bytes + cost + head + piece > stream->limit_bytes ||
+        (stream->costly_bytes + cost + head + piece + reserve > stream->limit_bytes ||
          (frame.first && stream->costly_messages >= stream->limit_messages)))
         return 0;
     return head;

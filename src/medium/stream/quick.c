@@ -8,7 +8,10 @@
 
 #include "base/bytes.h"
 #include "medium/stream/stream.h"
+#include "os/clock.h"
 #include "wire/frame.h"
+
+enum { LOOK_EVERY = 16 }; /* messages between two looks at the clock, which costs about as much as a message */
 
 /* As telex_stream_remember() of a message that was offered. */
 static inline void remember(struct telex_stream *stream, uint64_t number, unsigned lane)
@@ -20,6 +23,12 @@ static inline void remember(struct telex_stream *stream, uint64_t number, unsign
     slot[1] = TELEX_OFFERED;
 }
 
+/* Looked at now and then: whether what was gathered should go now. */
+static inline bool is_old(const struct telex_link *link)
+{
+    return __builtin_expect(link->gathered % LOOK_EVERY == LOOK_EVERY - 1, 0) && link->helped && telex_clock() - link->gathered_since >= TELEX_GATHER_NS;
+}
+
 bool telex_stream_put_quickly(struct telex_link *link, telex_message *message, unsigned flags)
 {
     struct telex_stream *stream = stream_of(link);
@@ -29,7 +38,7 @@ bool telex_stream_put_quickly(struct telex_link *link, telex_message *message, u
         return false;
     telex_lock(&link->out);
     size_t length = message->length, bytes = TELEX_WIRE_HEADER + length, end = stream->staging_end + bytes;
-    bool fits = end <= stream->quick_until && length <= stream->quick_put_most && link->helped == link->helper_works;
+    bool fits = end <= stream->quick_until && length <= stream->quick_put_most && link->helped == link->helper_works && !is_old(link);
     if (__builtin_expect(fits, 1)) {
         uint8_t *to = stream->staging + stream->staging_end;
         uint64_t number = ++stream->number;

@@ -22,6 +22,7 @@ enum {
     STREAM_READS = 16,           /* reads in one `next`, so that a flood of control frames cannot hold the caller */
     STREAM_LOOK = 256,           /* reads after which a peer that never stops is looked at: it may be a child of one that is dead */
     STREAM_OWED = 4096,          /* control frames that may wait for the peer to read; more is a peer that floods and does not read */
+    STREAM_RESERVES_FROM = 524288, /* of smaller windows, of which half may be granted and not told, nothing can be spared */
     STREAM_DESCRIPTORS = 128,    /* received descriptors that may wait for their message */
 };
 
@@ -143,6 +144,7 @@ struct telex_stream {
     int64_t last_put;          /* ns; flush=helper: when the last asynchronous message was put, while they are not gathered */
     unsigned burst;            /* how many followed each other fast */
     uint64_t limit_bytes, limit_messages; /* the peer's credit, cumulative */
+    uint64_t reserve;          /* bytes of it that long pieces leave to others: so a small message on another lane need not wait for credit behind a bulk transfer */
     uint64_t sent_messages;    /* begun, cumulative */
     uint64_t costly_bytes, costly_messages; /* of these, what cost credit */
     uint64_t told_bytes, told_messages;   /* the credit last told to the peer */
