@@ -50,13 +50,27 @@ static int read_ended(struct telex_stream *stream, ssize_t result)
     return 0;
 }
 
-void telex_stream_look_for_death(struct telex_stream *stream)
+static uint64_t readable(struct telex_stream *stream)
 {
     int left = 0;
+    return ioctl(stream->bytes->ops->descriptor(stream->bytes), FIONREAD, &left) < 0 ? 0 : (uint64_t)left;
+}
+
+void telex_stream_look_for_death(struct telex_stream *stream)
+{
     if (stream->dead || !telex_process_ended(stream->death))
         return;
     stream->dead = true;
-    stream->left_by_dead = ioctl(stream->bytes->ops->descriptor(stream->bytes), FIONREAD, &left) < 0 ? 0 : (uint64_t)left;
+    stream->left_by_dead = readable(stream);
+}
+
+/* Whether nothing is left of what the dead peer wrote. A read that brings nothing does not tell: a medium may hold back what is there (fault). */
+static bool is_read_out(struct telex_stream *stream)
+{
+    uint64_t left = stream->left_by_dead > 0 ? readable(stream) : 0; /* may be more: of a child that has the peer's descriptor */
+    if (left < stream->left_by_dead)
+        stream->left_by_dead = left;
+    return stream->left_by_dead == 0;
 }
 
 static int make_room(struct telex_stream *stream)
@@ -490,7 +504,7 @@ int telex_stream_next(struct telex_link *link, struct telex_arrival *ret_arrival
         if (++reads > STREAM_READS)
             return -EAGAIN;
         r = stream->dead && stream->left_by_dead == 0 ? -EAGAIN : telex_stream_read(stream);
-        if (r == -EAGAIN && stream->dead) {
+        if (r == -EAGAIN && stream->dead && is_read_out(stream)) {
             read_ended(stream, 0);
             continue;
         }

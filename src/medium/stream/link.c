@@ -157,7 +157,7 @@ static int finished(struct telex_link *link)
         return 0;
     if (!stream->ended_writing || !known)
         return -EAGAIN;
-    return survives(stream) ? 0 : -EAGAIN;
+    return survives(stream) || is_lost(stream) ? 0 : -EAGAIN; /* lost: only the answer to a goodbye, and nobody waits for it */
 }
 
 static int delivered(struct telex_link *link)
