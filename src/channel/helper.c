@@ -108,7 +108,11 @@ static enum left look_at(telex_channel *channel)
 static void watch(telex_channel *channel, uint32_t events)
 {
     struct telex_helped *helped = &channel->helped;
+    if (events == helped->watched)
+        return;
+    telex_lock(&channel->link->out); /* a direction that ends closes its descriptor under it */
     telex_link_watch(channel->link, helper.loop.epoll, helped->watched, events, channel);
+    telex_unlock(&channel->link->out);
     helped->watched = events;
 }
 
@@ -245,7 +249,6 @@ static void end(void)
     telex_loop_deinit(&helper.loop);
     helper.running = false;
 }
-
 
 void telex_helper_leave(telex_channel *channel)
 {

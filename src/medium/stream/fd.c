@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,7 +34,7 @@ enum { PARTS = 16 }; /* of a write that is cut to PIPE_BUF */
 struct way;
 
 struct fd_end {
-    int fd; /* owned; -1: none, or ended */
+    atomic_int fd; /* owned; -1: none, or ended. Relaxed: OUT is ended under [out], and whoever only waits may ask for the number meanwhile */
     const struct way *way;
     bool waited; /* it was full once, so somebody may watch it */
 };
@@ -52,6 +53,11 @@ static struct fd_bytes *of(struct telex_bytes *bytes)
     return (struct fd_bytes *)bytes;
 }
 
+static int number(const struct fd_end *end)
+{
+    return atomic_load_explicit(&end->fd, memory_order_relaxed);
+}
+
 /* ---- ways of reading and writing: bytes, or -errno without a sentence (sockets: with one) ---- */
 
 struct way {
@@ -62,48 +68,48 @@ struct way {
 
 static ssize_t read_unix(struct fd_bytes *self, const struct iovec *parts, int part_count, int *fds, unsigned *count)
 {
-    return telex_unix_read(self->in.fd, parts, part_count, self->takes_descriptors ? fds : NULL, count, MSG_DONTWAIT);
+    return telex_unix_read(number(&self->in), parts, part_count, self->takes_descriptors ? fds : NULL, count, MSG_DONTWAIT);
 }
 
 static ssize_t write_unix(struct fd_bytes *self, const struct iovec *parts, int part_count, const int *fds, unsigned fd_count)
 {
-    return telex_unix_write(self->out.fd, parts, part_count, fds, fd_count);
+    return telex_unix_write(number(&self->out), parts, part_count, fds, fd_count);
 }
 
 static ssize_t read_socket(struct fd_bytes *self, const struct iovec *parts, int part_count, int *fds, unsigned *count)
 {
     (void)fds, (void)count;
-    return telex_socket_read(self->in.fd, parts, part_count, MSG_DONTWAIT);
+    return telex_socket_read(number(&self->in), parts, part_count, MSG_DONTWAIT);
 }
 
 static ssize_t write_socket(struct fd_bytes *self, const struct iovec *parts, int part_count, const int *fds, unsigned fd_count)
 {
     (void)fds, (void)fd_count;
-    return telex_socket_write(self->out.fd, parts, part_count, NULL, 0);
+    return telex_socket_write(number(&self->out), parts, part_count, NULL, 0);
 }
 
 static ssize_t read_plainly(struct fd_bytes *self, const struct iovec *parts, int part_count, int *fds, unsigned *count)
 {
     (void)fds, (void)count;
-    return telex_read_quietly(self->in.fd, parts, part_count, false);
+    return telex_read_quietly(number(&self->in), parts, part_count, false);
 }
 
 static ssize_t write_plainly(struct fd_bytes *self, const struct iovec *parts, int part_count, const int *fds, unsigned fd_count)
 {
     (void)fds, (void)fd_count;
-    return telex_write_quietly(self->out.fd, parts, part_count, false);
+    return telex_write_quietly(number(&self->out), parts, part_count, false);
 }
 
 static ssize_t read_nowait(struct fd_bytes *self, const struct iovec *parts, int part_count, int *fds, unsigned *count)
 {
     (void)fds, (void)count;
-    return telex_read_quietly(self->in.fd, parts, part_count, true);
+    return telex_read_quietly(number(&self->in), parts, part_count, true);
 }
 
 static ssize_t write_nowait(struct fd_bytes *self, const struct iovec *parts, int part_count, const int *fds, unsigned fd_count)
 {
     (void)fds, (void)fd_count;
-    return telex_write_quietly(self->out.fd, parts, part_count, true);
+    return telex_write_quietly(number(&self->out), parts, part_count, true);
 }
 
 static bool is_ready(int fd, short events)
@@ -115,13 +121,13 @@ static bool is_ready(int fd, short events)
 /* Somebody else who reads the same may take the bytes between the look and the read; then this waits for the next ones. No other way is left here. */
 static ssize_t read_polled(struct fd_bytes *self, const struct iovec *parts, int part_count, int *fds, unsigned *count)
 {
-    return is_ready(self->in.fd, POLLIN) ? read_plainly(self, parts, part_count, fds, count) : -EAGAIN;
+    return is_ready(number(&self->in), POLLIN) ? read_plainly(self, parts, part_count, fds, count) : -EAGAIN;
 }
 
 /* A pipe that polls writable has room for PIPE_BUF bytes, and a write of no more does not wait for readers. */
 static ssize_t write_polled(struct fd_bytes *self, const struct iovec *parts, int part_count, const int *fds, unsigned fd_count)
 {
-    if (!is_ready(self->out.fd, POLLOUT))
+    if (!is_ready(number(&self->out), POLLOUT))
         return -EAGAIN;
     struct iovec few[PARTS];
     int used = 0;
@@ -154,7 +160,7 @@ static ssize_t failed(ssize_t error)
 static ssize_t fd_read(struct telex_bytes *bytes, const struct iovec *parts, int part_count, int *fds, unsigned *count)
 {
     struct fd_bytes *self = of(bytes);
-    if (self->in.fd < 0)
+    if (number(&self->in) < 0)
         return 0; /* nothing ever comes */
     ssize_t got = self->in.way->read(self, parts, part_count, fds, count);
     if (got == -EOPNOTSUPP && self->in.way == &way_nowait) { /* a FIFO by name is not asked the same as a pipe, on some kernels */
@@ -165,12 +171,12 @@ static ssize_t fd_read(struct telex_bytes *bytes, const struct iovec *parts, int
         return got;
     if (got == -EINTR) /* of a read that should not have waited */
         return -EAGAIN;
-    return got == -EIO && isatty(self->in.fd) ? 0 : failed(got); /* the other end of the terminal is closed */
+    return got == -EIO && isatty(number(&self->in)) ? 0 : failed(got); /* the other end of the terminal is closed */
 }
 
 static ssize_t fd_doze(struct telex_bytes *bytes, const struct iovec *parts, int part_count, int *fds, unsigned *count)
 {
-    struct pollfd poll = {.fd = of(bytes)->in.fd, .events = POLLIN};
+    struct pollfd poll = {.fd = number(&of(bytes)->in), .events = POLLIN};
     int r = bytes->always_readable || poll.fd < 0 ? 1 : telex_poll(&poll, 1, telex_clock() + TELEX_BYTES_DOZE_NS);
     return r > 0 ? fd_read(bytes, parts, part_count, fds, count) : r == -EINTR ? r : -EAGAIN;
 }
@@ -178,7 +184,7 @@ static ssize_t fd_doze(struct telex_bytes *bytes, const struct iovec *parts, int
 static ssize_t fd_write(struct telex_bytes *bytes, const struct iovec *parts, int part_count, const int *fds, unsigned fd_count)
 {
     struct fd_bytes *self = of(bytes);
-    if (self->out.fd < 0)
+    if (number(&self->out) < 0)
         return telex_say(-EPIPE, "nothing can be written: the address names no descriptor to write to (fd:IN,OUT)");
     ssize_t sent = self->out.way->write(self, parts, part_count, fds, fd_count);
     if (sent == -EOPNOTSUPP && self->out.way == &way_nowait) {
@@ -200,15 +206,15 @@ static int64_t unread(int fd)
 static int64_t fd_unsent(struct telex_bytes *bytes)
 {
     struct fd_bytes *self = of(bytes);
-    if (self->out.fd >= 0 && is_socket(self->out.way))
-        return telex_socket_unsent(self->out.fd);
+    if (number(&self->out) >= 0 && is_socket(self->out.way))
+        return telex_socket_unsent(number(&self->out));
     if (!self->is_pipe)
         return 0; /* files and terminals have it */
     if (self->lost)
         return -ECONNRESET;
-    int fd = self->out.fd >= 0 ? self->out.fd : self->observer;
+    int fd = number(&self->out) >= 0 ? number(&self->out) : self->observer;
     int64_t left = fd < 0 ? 0 : unread(fd);
-    struct pollfd poll = {.fd = self->out.fd};
+    struct pollfd poll = {.fd = number(&self->out)};
     return left > 0 && telex_poll(&poll, 1, TELEX_NOW) > 0 && (poll.revents & POLLERR) ? -ECONNRESET : left;
 }
 
@@ -219,46 +225,46 @@ static int64_t fd_unsent(struct telex_bytes *bytes)
 static int fd_end(struct telex_bytes *bytes)
 {
     struct fd_bytes *self = of(bytes);
-    if (self->out.fd < 0)
+    if (number(&self->out) < 0)
         return 0;
     if (is_socket(self->out.way))
-        return telex_socket_end(self->out.fd);
-    if (!self->is_pipe || self->out.fd == self->in.fd || (self->out.waited && self->out.way != &way_plain))
+        return telex_socket_end(number(&self->out));
+    if (!self->is_pipe || number(&self->out) == number(&self->in) || (self->out.waited && self->out.way != &way_plain))
         return 0;
     int64_t left = fd_unsent(bytes);
     self->lost = left == -ECONNRESET;
-    self->observer = left > 0 ? telex_reopen(self->out.fd, O_RDONLY) : -1;
-    telex_shut(self->out.fd);
-    self->out.fd = -1;
+    self->observer = left > 0 ? telex_reopen(number(&self->out), O_RDONLY) : -1;
+    telex_shut(number(&self->out));
+    atomic_store_explicit(&self->out.fd, -1, memory_order_relaxed);
     return 0;
 }
 
 static int fd_descriptor(struct telex_bytes *bytes)
 {
-    return of(bytes)->in.fd;
+    return number(&of(bytes)->in);
 }
 
 static int fd_outlet(struct telex_bytes *bytes)
 {
-    return of(bytes)->out.fd;
+    return number(&of(bytes)->out);
 }
 
 static void fd_peer(struct telex_bytes *bytes, struct telex_medium_peer *ret_peer)
 {
     struct fd_bytes *self = of(bytes);
-    struct fd_end *end = self->in.fd >= 0 ? &self->in : &self->out;
+    struct fd_end *end = number(&self->in) >= 0 ? &self->in : &self->out;
     *ret_peer = (struct telex_medium_peer){.pid = -1, .uid = -1, .gid = -1};
     if (end->way == &way_unix)
-        telex_unix_peer(end->fd, ret_peer);
+        telex_unix_peer(number(end), ret_peer);
 }
 
 static void fd_close(struct telex_bytes *bytes)
 {
     struct fd_bytes *self = of(bytes);
     telex_shut(self->observer);
-    if (self->out.fd != self->in.fd)
-        telex_shut(self->out.fd);
-    telex_shut(self->in.fd);
+    if (number(&self->out) != number(&self->in))
+        telex_shut(number(&self->out));
+    telex_shut(number(&self->in));
     free(self);
 }
 
@@ -395,7 +401,7 @@ static int take_both(const struct found *in, const struct found *out, struct fd_
     else if (r == 0 && out->number >= 0)
         r = take(out, &self->out);
     if (r < 0)
-        telex_shut(self->in.fd);
+        telex_shut(number(&self->in));
     return r;
 }
 
