@@ -41,6 +41,14 @@ static pid_t start(const struct plan *plan, unsigned me, struct log *log, const 
     exit(0); /* not _exit: sanitizers look for leaks at exit */
 }
 
+/* What a killed listener leaves until the next one comes. */
+static void remove_path(const struct log *log)
+{
+    const char *path = strstr(log->address, ":///");
+    if (path != NULL)
+        unlink(path + strlen("://"));
+}
+
 /* Runs one conversation; NULL, or what was wrong with it. */
 static const char *run(const struct plan *plan, struct log *log)
 {
@@ -59,6 +67,7 @@ static const char *run(const struct plan *plan, struct log *log)
         if (ended == children[0])
             atomic_store(&log->nobody_dials, true);
     }
+    remove_path(log);
     bool killed[2];
     for (unsigned i = 0; i < 2; i++) {
         killed[i] = WIFSIGNALED(status[i]) && WTERMSIG(status[i]) == SIGKILL && strstr(plan->sides[i].faults, "kill:") != NULL;

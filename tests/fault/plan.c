@@ -115,7 +115,8 @@ static void make_options(uint64_t *random, struct plan_side *side)
 void plan_make(uint64_t seed, struct plan *ret_plan)
 {
     uint64_t random = seed * UINT64_C(0x2545F4914F6CDD1D);
-    *ret_plan = (struct plan){.seed = seed, .tcp = below(&random, 2) == 0};
+    static const char *const schemes[] = {"unix", "tcp", "pipe"};
+    *ret_plan = (struct plan){.seed = seed, .scheme = schemes[below(&random, 3)]};
     bool breaks = below(&random, 2) == 0; /* every second conversation goes to its end */
     unsigned mortal = below(&random, 2);  /* one side alone may be killed: the other one tells how it was */
     size_t longest = PLAN_LONGEST;
@@ -135,7 +136,7 @@ void plan_make(uint64_t seed, struct plan *ret_plan)
 void plan_print(const struct plan *plan, FILE *to)
 {
     static const char *const kinds[PLAN_KINDS] = {"send", "send more", "send sync", "send many", "call", "call later", "flush", "process"};
-    fprintf(to, "seed %" PRIu64 ", %s\n", plan->seed, plan->tcp ? "tcp" : "unix");
+    fprintf(to, "seed %" PRIu64 ", %s\n", plan->seed, plan->scheme);
     for (unsigned i = 0; i < 2; i++) {
         const struct plan_side *side = &plan->sides[i];
         fprintf(to, "%s: %s&%s%s%s, receives %u at a time\n", i == 0 ? "dials" : "listens", side->options, side->faults,

@@ -42,7 +42,7 @@ struct plan_side {
 
 struct plan {
     uint64_t seed;
-    bool tcp;
+    const char *scheme; /* of its medium */
     struct plan_side sides[2]; /* who dials, who listens */
 };
 

@@ -380,7 +380,7 @@ static unsigned descriptors(void)
 static int meet(struct side *side, struct log *log, int ready)
 {
     const struct plan_side *plan = &side->plan->sides[side->me];
-    char address[512], byte = 'r';
+    char address[600], byte = 'r';
     if (side->me == 0) {
         if (read(ready, &byte, 1) != 1)
             return -ECONNREFUSED;
@@ -388,11 +388,13 @@ static int meet(struct side *side, struct log *log, int ready)
         int result = telex_dial(address, NULL, telex_after(20 * SECOND), &side->channel);
         return result;
     }
-    telex_listener *listener;
-    if (side->plan->tcp)
-        snprintf(address, sizeof address, "fault+tcp://127.0.0.1:0?%s&%s", plan->options, plan->faults);
+    char where[300];
+    if (strcmp(side->plan->scheme, "tcp") == 0)
+        snprintf(where, sizeof where, "127.0.0.1:0");
     else
-        snprintf(address, sizeof address, "fault+unix://@telex-fault-%d?%s&%s", (int)getpid(), plan->options, plan->faults);
+        snprintf(where, sizeof where, "%s/telex-fault-%d", getenv("TMPDIR") != NULL ? getenv("TMPDIR") : "/tmp", (int)getpid());
+    snprintf(address, sizeof address, "fault+%s://%s?%s&%s", side->plan->scheme, where, plan->options, plan->faults);
+    telex_listener *listener;
     int result = telex_listen(address, NULL, &listener);
     if (result < 0)
         return result;

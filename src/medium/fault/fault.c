@@ -271,6 +271,12 @@ static int fault_descriptor(struct telex_bytes *bytes)
     return of(bytes)->inner->ops->descriptor(of(bytes)->inner);
 }
 
+static int fault_inlet(struct telex_bytes *bytes)
+{
+    struct telex_bytes *inner = of(bytes)->inner;
+    return inner->ops->inlet != NULL ? inner->ops->inlet(inner) : inner->ops->descriptor(inner);
+}
+
 static int fault_outlet(struct telex_bytes *bytes)
 {
     struct telex_bytes *inner = of(bytes)->inner;
@@ -295,6 +301,7 @@ static const struct telex_bytes_ops bytes_ops = {
     .unsent = fault_unsent,
     .survives = fault_survives,
     .descriptor = fault_descriptor,
+    .inlet = fault_inlet,
     .outlet = fault_outlet,
     .peer = fault_peer,
     .close = fault_close,

@@ -45,6 +45,8 @@ struct telex_bytes_ops {
     bool (*survives)(struct telex_bytes *bytes);
     /* What poll(2) should watch: readable for read, writable for write. */
     int (*descriptor)(struct telex_bytes *bytes);
+    /* What read reads, where `descriptor` is another one. NULL: `descriptor`. */
+    int (*inlet)(struct telex_bytes *bytes);
     /* What poll(2) should watch for write, where it is another one; -1: nothing can be written. NULL: `descriptor`. */
     int (*outlet)(struct telex_bytes *bytes);
     /* uid, gid, pid (-1 unknown) and address of the peer; strings live with the stream. */

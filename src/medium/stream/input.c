@@ -52,8 +52,9 @@ static int read_ended(struct telex_stream *stream, ssize_t result)
 
 static uint64_t readable(struct telex_stream *stream)
 {
-    int left = 0;
-    return ioctl(stream->bytes->ops->descriptor(stream->bytes), FIONREAD, &left) < 0 ? 0 : (uint64_t)left;
+    struct telex_bytes *bytes = stream->bytes;
+    int left = 0, inlet = bytes->ops->inlet != NULL ? bytes->ops->inlet(bytes) : bytes->ops->descriptor(bytes);
+    return ioctl(inlet, FIONREAD, &left) < 0 ? 0 : (uint64_t)left;
 }
 
 void telex_stream_look_for_death(struct telex_stream *stream)

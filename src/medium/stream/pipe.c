@@ -125,6 +125,11 @@ static int pipe_descriptor(struct telex_bytes *bytes)
     return of(bytes)->epoll >= 0 ? of(bytes)->epoll : of(bytes)->in;
 }
 
+static int pipe_inlet(struct telex_bytes *bytes)
+{
+    return of(bytes)->in;
+}
+
 static ssize_t pipe_doze(struct telex_bytes *bytes, const struct iovec *parts, int part_count, int *fds, unsigned *count)
 {
     int r = telex_pipe_doze(is_attached(of(bytes)) ? of(bytes)->in : of(bytes)->epoll);
@@ -274,6 +279,8 @@ static const struct telex_bytes_ops bytes_ops = {
     .unsent = pipe_unsent,
     .survives = pipe_survives,
     .descriptor = pipe_descriptor,
+    .inlet = pipe_inlet,
+
     .outlet = pipe_outlet,
     .peer = pipe_peer,
     .close = pipe_close,
