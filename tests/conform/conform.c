@@ -295,7 +295,7 @@ bool is_evidence(void)
 
 /* ---- all of them ---- */
 
-static const struct conform_theme *const themes[] = {
+static const struct conform_theme *const themes[] = { /* in the order of enum conform_themes */
     &conform_sending, &conform_full,    &conform_rendezvous, &conform_calls,   &conform_waiting, &conform_readiness,
     &conform_ending,  &conform_passing, &conform_meeting,    &conform_serving, &conform_hostile, &conform_flooding,
     &conform_neglect, &conform_crowd,   &conform_gathering, &conform_lanes,
@@ -354,7 +354,7 @@ int main(int argc, char **argv)
             struct conform_setup *setup = &setups[medium][wire];
             *setup = (struct conform_setup){&media[medium], wires[wire].name, wires[wire].on};
             for (size_t theme = 0; theme < sizeof themes / sizeof *themes; theme++)
-                for (size_t i = 0; i < themes[theme]->count; i++) {
+                for (size_t i = 0; i < themes[theme]->count && (is_evidence() || (setup->medium->themes >> theme & 1)); i++) {
                     const struct conform_case *one = &themes[theme]->cases[i];
                     if (!applies(one, setup->medium, setup->on))
                         continue;

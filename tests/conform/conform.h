@@ -33,6 +33,13 @@ enum conform_media {
     WITH_DESCRIPTORS = 32, /* descriptors travel */
 };
 
+/* In the order of the table in conform.c. */
+enum conform_themes {
+    SENDING = 1 << 0, FULL = 1 << 1, RENDEZVOUS = 1 << 2, CALLS = 1 << 3, WAITING = 1 << 4, READINESS = 1 << 5, ENDING = 1 << 6, PASSING = 1 << 7,
+    MEETING = 1 << 8, SERVING = 1 << 9, HOSTILE = 1 << 10, FLOODING = 1 << 11, NEGLECT = 1 << 12, CROWD = 1 << 13, GATHERING = 1 << 14, LANES = 1 << 15,
+    EVERY_THEME = (1 << 16) - 1,
+};
+
 enum conform_pair { NO_PAIR, PAIR_OF_SOCKETS, PAIR_OF_PIPES };
 
 struct conform_medium {
@@ -44,6 +51,7 @@ struct conform_medium {
     bool threads;        /* the peer is a thread of the case's process, not a child */
     enum conform_pair pair; /* what the case makes before it forks; `address` has two %d for a side's descriptors then */
     unsigned denied;     /* enum telex_skill that the library has to do without */
+    unsigned themes;     /* enum conform_themes: those where it could differ from a medium that runs them all; in the long form it runs all, too */
 };
 
 extern const struct conform_medium conform_media[];

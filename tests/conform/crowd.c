@@ -4,7 +4,7 @@
 
 #include <sys/resource.h>
 
-enum { CROWD = 1000, CROWD_IN_SHORT = 60, ROUNDS = 200, DESCRIPTORS_EACH = 6 /* pipes, while they connect */, OTHERS = 200 };
+enum { MOST_PEERS = 1000, CROWD_IN_SHORT = 60, ROUNDS = 200, DESCRIPTORS_EACH = 6 /* pipes, while they connect */, OTHERS = 200 };
 
 static void raise_limit(void)
 {
@@ -20,7 +20,7 @@ static int size_of_the_crowd(const struct conform_setup *setup)
     struct rlimit limit;
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
     unsigned long possible = (limit.rlim_cur - OTHERS) / DESCRIPTORS_EACH / (setup->medium->threads ? 2 : 1);
-    unsigned long wanted = is_short() ? CROWD_IN_SHORT : CROWD;
+    unsigned long wanted = is_short() ? CROWD_IN_SHORT : MOST_PEERS;
     return (int)(wanted < possible ? wanted : possible);
 }
 
@@ -30,7 +30,7 @@ static void the_right_one_is_woken_for(void **state)
     const struct conform_setup *setup = *state;
     struct hall hall;
     hall_open(&hall, (struct hall_side){.setup = setup, .options = "ring=16KiB&arena=4KiB", .handlers = {.call = echo_call}});
-    static telex_channel *clients[CROWD];
+    static telex_channel *clients[MOST_PEERS];
     int count = size_of_the_crowd(setup);
     for (int i = 0; i < count; i++)
         clients[i] = enter(&hall, 0);

@@ -195,16 +195,21 @@ static uint64_t queued(struct talk *talk, uint64_t *ret_bytes)
 static void the_bound_is_kept(void **state)
 {
     static const size_t sizes[] = {10000, 1, 0};
+    const struct conform_setup *setup = *state;
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         struct talk talk;
+        if (is_short() && setup->on == ON_LINES && i > 0)
+            continue; /* a million lines, for the kernel's buffers */
         talk_begin(&talk, *state, "buffer=64KiB&window=16MiB", receive_nothing);
         uint64_t bytes = 0, messages = 0;
         static char zeros[10000];
         memset(zeros, 'x', sizeof zeros);
-        for (int r = 0, in_a_row = 0; in_a_row < 20; in_a_row = r == 0 ? 0 : in_a_row + 1, nap(r == 0 ? 0 : 5)) {
-            telex_message message = message_of(&talk, zeros, sizes[i]);
-            r = telex_send(talk.channel, &message, 0, TELEX_NOW);
-            assert_true(r == 0 || r == -EAGAIN);
+        for (int r = 0, in_a_row = 0; in_a_row < 20; in_a_row = r > 0 ? 0 : in_a_row + 1, nap(r > 0 ? 0 : 5)) {
+            telex_message many[50]; /* else it takes long until a kernel has enough of the short ones */
+            for (unsigned j = 0; j < 50; j++)
+                many[j] = message_of(&talk, zeros, sizes[i]);
+            r = telex_send_many(talk.channel, many, 50, TELEX_NOW);
+            assert_true(r > 0 || r == -EAGAIN);
             messages = queued(&talk, &bytes);
             assert_true(bytes < 65536 + sizes[i] && messages <= 65536 / 40);
         }

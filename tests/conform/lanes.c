@@ -118,9 +118,11 @@ static void share_taking(void)
     assert_true(taking != MAP_FAILED);
 }
 
+static size_t longest_credited; /* written before there is a second process */
+
 static size_t credited_length(unsigned number)
 {
-    return number % 7 == 0 ? 0 : number % 11 == 0 ? 90000 : number % 5 * 900;
+    return number % 7 == 0 ? 0 : number % 11 == 0 ? longest_credited : number % 5 * 900;
 }
 
 static void take_credited(struct talk *talk)
@@ -154,6 +156,8 @@ static void send_credited(struct talk *talk, unsigned sent, unsigned count, bool
 static void the_queue_is_never_exceeded(void **state)
 {
     static const unsigned queues[] = {1, 3, 8};
+    const struct conform_setup *setup = *state;
+    longest_credited = setup->medium->faulty ? 9000 : 90000; /* byte by byte it takes long */
     for (size_t i = 0; i < sizeof queues / sizeof *queues; i++) {
         struct talk talk;
         char options[32];
