@@ -33,10 +33,10 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def type_in(command, expected, environment):
+def type_in(command, expected, environment, directory):
     """What `command` printed; one that ends with & goes on, once it has printed as many lines as are expected. Returns (lines, process or None)."""
     background = command.endswith("&")
-    process = subprocess.Popen(["sh", "-c", ("exec " if background else "") + command.rstrip("& ")], env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = subprocess.Popen(["sh", "-c", ("exec " if background else "") + command.rstrip("& ")], env=environment, cwd=directory, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if background:
         return [process.stdout.readline().rstrip("\n") for _ in expected], process
     return process.communicate(timeout=10)[0].splitlines(), None
@@ -53,7 +53,7 @@ def main():
         for number, session in enumerate(sessions(text), 1):
             wrong = []
             for command, expected in session:
-                said, server = type_in(command, expected, environment)
+                said, server = type_in(command, expected, environment, directory)
                 servers += [server] if server else []
                 if said != expected:
                     wrong.append(f"{command}: said {said}, README.md says {expected}")

@@ -306,6 +306,14 @@ static const struct {
     enum conform_wires on;
 } wires[] = {{"telex", ON_TELEX}, {"lines", ON_LINES}, {"raw", ON_RAW}};
 
+/* With CONFORM_THREADS, for the thread sanitizer: unix, shm and inproc run all; elsewhere only what has threads in the library or in the case can say anything new. */
+static unsigned themes_of(const struct conform_medium *medium)
+{
+    bool all = medium->threads || strcmp(medium->name, "unix") == 0 || strcmp(medium->name, "shm") == 0;
+    unsigned threaded = SENDING | CALLS | WAITING | READINESS | ENDING | SERVING | GATHERING | LANES;
+    return is_evidence() ? EVERY_THEME : getenv("CONFORM_THREADS") != NULL && !all ? medium->themes & threaded : medium->themes;
+}
+
 static bool applies(const struct conform_case *one, const struct conform_medium *medium, unsigned on)
 {
     if (!(one->wires & on & medium->wires) || ((one->media & LOCAL_ONLY) && !medium->local) ||
@@ -354,7 +362,7 @@ int main(int argc, char **argv)
             struct conform_setup *setup = &setups[medium][wire];
             *setup = (struct conform_setup){&media[medium], wires[wire].name, wires[wire].on};
             for (size_t theme = 0; theme < sizeof themes / sizeof *themes; theme++)
-                for (size_t i = 0; i < themes[theme]->count && (is_evidence() || (setup->medium->themes >> theme & 1)); i++) {
+                for (size_t i = 0; i < themes[theme]->count && (themes_of(setup->medium) >> theme & 1); i++) {
                     const struct conform_case *one = &themes[theme]->cases[i];
                     if (!applies(one, setup->medium, setup->on))
                         continue;

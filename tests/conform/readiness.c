@@ -12,8 +12,11 @@ static bool readable(struct talk *talk)
     int epoll = epoll_create1(EPOLL_CLOEXEC);
     struct epoll_event event = {.events = EPOLLIN};
     assert_good(epoll_ctl(epoll, EPOLL_CTL_ADD, by_poll.fd, &event));
-    assert_int_equal(epoll_wait(epoll, &event, 1, 0), ready ? 1 : 0);
+    bool ready_by_epoll = epoll_wait(epoll, &event, 1, 0) == 1;
     close(epoll);
+    if (ready_by_epoll && !ready) /* something came meanwhile */
+        ready = poll(&by_poll, 1, 0) == 1;
+    assert_int_equal(ready_by_epoll, ready);
     return ready;
 }
 
