@@ -8,7 +8,7 @@
 
 #include "demo.h"
 
-/* One line for each medium: what to listen at. Nothing of it stays behind, whatever ends the demo, but a name of shm if it is killed: the next listener replaces it. */
+/* One line for each medium: what to listen at. Nothing of it stays behind, whatever ends the demo, but a name of shm and a path of pipe if it is killed. */
 static const struct medium {
     const char *name;
     const char *address;
@@ -16,6 +16,7 @@ static const struct medium {
 } media[] = {
     {"shm", "shm://telex-demo-", true},
     {"unix", "unix://@telex-demo-", true},
+    {"pipe", "pipe:///tmp/telex-demo-", true},
     {"tcp", "tcp://127.0.0.1:0", false},
 };
 
@@ -194,7 +195,7 @@ const struct tool_command tool_demo = {
     .summary = "processes count words together, over every medium",
     .help =
         "Shows processes that cooperate. A coordinator hands pieces of text to worker processes, which answer with how many words\n"
-        "they hold. It does so over each MEDIUM (shm, unix, tcp; all if none is named), once with asynchronous and once with\n"
+        "they hold. It does so over each MEDIUM (shm, unix, pipe, tcp; all if none is named), once with asynchronous and once with\n"
         "synchronous hand-over, each time with one worker and with N (as many as cores, 2 to 16). Half way through, by the count\n"
         "of pieces, one of the N is killed with SIGKILL; another process takes its place, and the pieces that it held are given to\n"
         "others. The totals are checked against `LC_ALL=C wc -w`. The text is that of the FILEs, else of all files in\n"

@@ -15,10 +15,11 @@ right() { # ROWS: so many rows of $work/demo.out say ok, none WRONG, and a worke
 }
 
 run demo demo --workers 3 numbers
-check files "all media, both modes, three workers, one killed" all 'right 6' 'silent demo.err' \
+check files "all media, both modes, three workers, one killed" all 'right 8' 'silent demo.err' \
     'grep -Eq "^medium +mode +messages +messages/s +median round trip +1 worker against 3 +check$" "$work/demo.out"' \
     'grep -Eq "^shm +asynchronous " "$work/demo.out"' 'grep -Eq "^shm +synchronous " "$work/demo.out"' \
     'grep -Eq "^unix +asynchronous " "$work/demo.out"' 'grep -Eq "^unix +synchronous " "$work/demo.out"' \
+    'grep -Eq "^pipe +asynchronous " "$work/demo.out"' 'grep -Eq "^pipe +synchronous " "$work/demo.out"' \
     'grep -Eq "^tcp +asynchronous " "$work/demo.out"' 'grep -Eq "^tcp +synchronous " "$work/demo.out"'
 run demo demo unix --workers 1 numbers
 check one_worker "a single worker is replaced" right 2
