@@ -1,30 +1,34 @@
 /* SPDX-License-Identifier: MIT */
-/* Reading and writing pipes without waiting, and without SIGPIPE. */
+/* Pipes, in the words of a byte stream. */
+#include "medium/stream/pipes.h"
+
 #include <errno.h>
 #include <poll.h>
-#include <pthread.h>
-#include <signal.h>
-#include <stdatomic.h>
-#include <stdbool.h>
 #include <sys/ioctl.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "base/reason.h"
 #include "medium/stream/bytes.h"
-#include "medium/stream/pipes.h"
 #include "medium/stream/sockets.h"
+#include "os/quiet.h"
 
-#ifndef RWF_NOSIGNAL
-#define RWF_NOSIGNAL 0x00000100 /* Linux 6.18 */
-#endif
+static ssize_t outcome(ssize_t moved)
+{
+    if (moved >= 0)
+        return moved;
+    if (moved == -EINTR) /* nothing here sleeps, so nothing is lost */
+        return -EAGAIN;
+    errno = (int)-moved;
+    return telex_socket_failed();
+}
 
 ssize_t telex_pipe_read(int fd, const struct iovec *parts, int part_count)
 {
-    ssize_t got = part_count == 1 ? read(fd, parts->iov_base, parts->iov_len) : readv(fd, parts, part_count);
-    if (got < 0)
-        return errno == EINTR ? -EAGAIN : telex_socket_failed(); /* it does not sleep, so nothing is lost */
-    return got;
+    return outcome(telex_read_quietly(fd, parts, part_count, false));
+}
+
+ssize_t telex_pipe_write(int fd, const struct iovec *parts, int part_count)
+{
+    return outcome(telex_write_quietly(fd, parts, part_count, false));
 }
 
 int telex_pipe_doze(int fd)
@@ -33,45 +37,6 @@ int telex_pipe_doze(int fd)
     static const struct timespec patience = {.tv_nsec = TELEX_BYTES_DOZE_NS};
     int ready = ppoll(&poll, 1, &patience, NULL);
     return ready > 0 ? 0 : ready == 0 ? -EAGAIN : -errno;
-}
-
-/*
- * The kernel sends SIGPIPE to the thread that writes, so it is blocked there meanwhile, and taken away if the write raised it. One that
- * was pending before is the program's and stays: it can have been only where the program blocks it itself.
- */
-static ssize_t write_without_signal(int fd, const struct iovec *parts, int part_count)
-{
-    static const struct timespec at_once;
-    sigset_t ours, before, pending;
-    sigemptyset(&ours);
-    sigaddset(&ours, SIGPIPE);
-    pthread_sigmask(SIG_BLOCK, &ours, &before);
-    bool theirs = sigismember(&before, SIGPIPE) && sigpending(&pending) == 0 && sigismember(&pending, SIGPIPE);
-    ssize_t sent = writev(fd, parts, part_count);
-    int error = errno;
-    if (sent < 0 && error == EPIPE && !theirs)
-        while (sigtimedwait(&ours, NULL, &at_once) < 0 && errno == EINTR)
-            ;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    errno = error;
-    return sent;
-}
-
-ssize_t telex_pipe_write(int fd, const struct iovec *parts, int part_count)
-{
-    static atomic_bool asked_in_vain; /* relaxed: whoever does not see it yet asks in vain, too */
-    ssize_t sent = -1;
-    errno = EOPNOTSUPP;
-    if (!atomic_load_explicit(&asked_in_vain, memory_order_relaxed)) {
-        sent = pwritev2(fd, parts, part_count, -1, RWF_NOSIGNAL);
-        if (sent < 0 && errno == EOPNOTSUPP)
-            atomic_store_explicit(&asked_in_vain, true, memory_order_relaxed);
-    }
-    if (sent < 0 && errno == EOPNOTSUPP)
-        sent = write_without_signal(fd, parts, part_count);
-    if (sent < 0)
-        return errno == EINTR ? -EAGAIN : telex_socket_failed();
-    return sent;
 }
 
 int64_t telex_pipe_unread(int fd)
