@@ -358,6 +358,7 @@ static bool comes_soon(telex_channel *channel)
         !channel->link->ops->spin(channel->link, TELEX_ARM_IN))
         return false;
     telex_waiter_won(waiter);
+    atomic_store_explicit(&channel->link->lively, true, memory_order_relaxed); /* as where a wait is won */
     return true;
 }
 

@@ -52,7 +52,7 @@ static bool goes_direct(const struct telex_stream *stream, const telex_message *
 }
 
 /* Who sleeps before its next message would tell what was taken by a write of its own: better with this one. Else every now and then will do. */
-static bool reports_are_due(struct telex_stream *stream)
+bool telex_stream_reports_are_due(struct telex_stream *stream)
 {
     if (atomic_load_explicit(&stream->link.lively, memory_order_relaxed) &&
         atomic_load_explicit(&stream->taken_messages, memory_order_relaxed) - stream->told_taken < TAKEN_BEFORE_TOLD)
@@ -78,7 +78,7 @@ static int write_direct(struct telex_stream *stream, const telex_message *messag
 {
     uint8_t bytes[TELEX_WIRE_HEAD + STREAM_COALESCE + 256];
     size_t data = encode(stream, message, frame, bytes), length = data + stream->link.wire->tail_length;
-    if (stream->controls && reports_are_due(stream))
+    if (stream->controls && telex_stream_reports_are_due(stream))
         length += telex_stream_reports(stream, bytes + length, sizeof bytes - length, false, &(bool){false});
     struct iovec part = {bytes, length};
     ssize_t written = stream->bytes->ops->write(stream->bytes, &part, 1, NULL, 0);
@@ -137,11 +137,12 @@ static bool joins(struct telex_stream *stream, const telex_message *message, con
 }
 
 /* What follows may go the short way; telex_stream_push(), and whatever else changes what waits, ends that. */
-static void allow_quick(struct telex_stream *stream)
+static void allow_quick(struct telex_stream *stream, bool joined)
 {
     struct telex_link *link = &stream->link;
     bool plain = link->quick && link->fixed == UINT64_MAX && stream->limit_messages == UINT64_MAX && stream->outcomes != NULL;
-    stream->quick_until = plain ? joins_until(stream) : 0;
+    stream->quick_until = plain && joined ? joins_until(stream) : 0;
+    stream->alone_until = plain && !joined && !link->helped && !link->thirsty ? stream->limit_bytes - link->window / 2 : 0;
     stream->quick_put_most = link->max < STREAM_COALESCE ? (size_t)link->max : STREAM_COALESCE;
 }
 
@@ -197,7 +198,7 @@ static int enqueue(struct telex_stream *stream, telex_message *message, const st
         telex_stream_parcel_free(parcel);
         return r;
     }
-    stream->quick_until = 0;
+    telex_stream_slow_down(stream);
     *lane->last = parcel;
     lane->last = &parcel->next;
     telex_stream_count_queued(stream, parcel, 1);
@@ -250,8 +251,11 @@ int telex_stream_put(struct telex_link *link, telex_message *message, const stru
     telex_stream_remember(stream, number, message->lane, TELEX_OFFERED);
     link->thirsty = stream->controls && (stream->limit_bytes - stream->costly_bytes < stream->link.window / 2 || parcel != NULL);
     admitted(stream, message, parcel != NULL && parcel->memory != NULL && parcel->memory == message->memory);
-    if (parcel == NULL && !joined)
+    if (parcel == NULL && !joined) {
+        if (telex_stream_idle(stream)) /* the medium took all of it */
+            allow_quick(stream, false);
         return 0;
+    }
     bool old = joined && link->helped && telex_clock() - link->gathered_since >= TELEX_GATHER_NS;
     bool hold = more && !old && (joined || stream->queued_bytes < STREAM_BUFFER / 2 || (how->flags & TELEX_SYNC));
     if (hold)
@@ -259,7 +263,7 @@ int telex_stream_put(struct telex_link *link, telex_message *message, const stru
     else
         telex_stream_push(link); /* an error here shows at the next call: this message was admitted */
     if (hold && joined)
-        allow_quick(stream);
+        allow_quick(stream, true);
     link->wants_helper = link->helped && !link->helper_works && !telex_stream_idle(stream) && link->out_end == 0;
     return stream->borrowed != NULL ? TELEX_PUT_BORROWED : 0;
 }

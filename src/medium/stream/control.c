@@ -51,6 +51,7 @@ int telex_stream_owe(struct telex_stream *stream, const struct telex_frame *fram
     owed->next = NULL;
     owed->length = length;
     memcpy(owed->bytes, bytes, length);
+    telex_stream_slow_down(stream);
     *stream->owed_last = owed;
     stream->owed_last = &owed->next;
     stream->owed_count++;

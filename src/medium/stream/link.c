@@ -115,7 +115,7 @@ static void finish(struct telex_link *link, uint32_t code, const char *sentence,
         telex_stream_forget(stream);
     if (!stream->finishing) {
         stream->finishing = true;
-        stream->quick_until = 0;
+        telex_stream_slow_down(stream);
         stream->bye_code = code;
         stream->bye_sentence = sentence != NULL && sentence[0] != '\0' ? strndup(sentence, TELEX_WIRE_SENTENCE) : NULL;
     }
@@ -284,6 +284,7 @@ const struct telex_link_ops telex_stream_ops = {
     .next = telex_stream_next,
     .take = telex_stream_take,
     .take_quickly = telex_stream_take_quickly,
+    .spin = telex_stream_spin,
     .decide = telex_stream_decide,
     .report = telex_stream_report,
     .arm = arm,
@@ -316,6 +317,7 @@ int telex_stream_new(struct telex_bytes *bytes, const struct telex_settings *set
     stream->greeted = stream->admitted = !stream->controls;
     stream->buffer = settings->buffer;
     stream->link.quick = stream->controls;
+    stream->generation = telex_generation();
     stream->link.helped = settings->flush == TELEX_FLUSH_HELPER;
     stream->ours = telex_link_greeting(settings, bytes->carries_descriptors);
     stream->link.max = settings->max;

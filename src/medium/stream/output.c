@@ -78,7 +78,7 @@ void telex_stream_unqueue(struct telex_stream *stream, struct stream_lane_out *l
 
 void telex_stream_forget(struct telex_stream *stream)
 {
-    stream->quick_until = 0;
+    telex_stream_slow_down(stream);
     /* A frame that has begun is finished, or whatever follows would be read as part of it; of its message no further piece leaves. */
     struct stream_parcel *kept = stream->broken ? NULL : stream->current;
     if (kept != NULL)
@@ -336,6 +336,7 @@ int telex_stream_stage_rest(struct telex_stream *stream, const uint8_t *bytes, s
 {
     if (!telex_stream_make_staging(stream)) /* a frame cut off midway cannot be mended: the channel is lost */
         return telex_stream_write_failed(stream, -ENOMEM);
+    telex_stream_slow_down(stream);
     memcpy(stream->staging, bytes, length);
     stream->staging_at = 0;
     stream->staging_end = length;
@@ -461,7 +462,7 @@ int telex_stream_push(struct telex_link *link)
     if (stream->broken)
         return link->out_end;
     set_blocked(stream, false);
-    stream->quick_until = 0;
+    telex_stream_slow_down(stream);
     link->gathered = 0;
     atomic_store_explicit(&link->held, false, memory_order_relaxed); /* as blocked */
     if (telex_stream_idle(stream) && !stream->report_due && (!stream->finishing || stream->ended_writing))

@@ -76,6 +76,7 @@ struct telex_stream {
     struct telex_greeting ours;
     bool passive, greeted, admitted;
     bool controls;             /* the wire has control frames (constant) */
+    unsigned generation;       /* of the process that made it (constant): the quick ways do not ask the channel */
     enum telex_full full;      /* (constant) */
     int death;                 /* readable once the peer's process is dead; -1: none (constant once greeted) */
     uint64_t buffer;           /* bytes that wait before the queue counts as full (constant) */
@@ -121,6 +122,7 @@ struct telex_stream {
     uint8_t *staging;          /* STREAM_BUFFER bytes, or NULL: frames, whole or begun, that go first */
     size_t staging_at, staging_end;
     size_t quick_until;        /* put_quickly may fill the staging buffer up to here: nothing else waits, and credit lasts. 0: it may not */
+    uint64_t alone_until;      /* put_quickly may write a message at once up to so many costly bytes: nothing waits, and credit does not run low. 0: it may not */
     size_t quick_put_most;     /* a message of so many bytes, and no more */
     struct stream_parcel *current; /* the piece whose body follows the staging buffer */
     size_t current_left;
@@ -211,12 +213,21 @@ int telex_stream_tell(struct telex_link *link, enum telex_arrival_kind kind, uin
 
 /* admit.c [out] */
 int telex_stream_put(struct telex_link *link, telex_message *message, const struct telex_put *how);
+bool telex_stream_reports_are_due(struct telex_stream *stream);      /* with a lone message: that more were taken here */
 int telex_stream_keep(struct telex_link *link);
 int telex_stream_drop(struct telex_link *link, unsigned lane);
 
 /* quick.c */
 bool telex_stream_put_quickly(struct telex_link *link, telex_message *message, unsigned flags);
 enum telex_taken telex_stream_take_quickly(struct telex_link *link, telex_message *ret_message);
+bool telex_stream_spin(struct telex_link *link, unsigned directions);
+
+/* [out] The quick ways end, until a message that took the long way allows them again: something else waits, or credit must be looked at. */
+static inline void telex_stream_slow_down(struct telex_stream *stream)
+{
+    stream->quick_until = 0;
+    stream->alone_until = 0;
+}
 
 /* output.c [out] */
 bool telex_stream_make_staging(struct telex_stream *stream);          /* false: out of memory */
