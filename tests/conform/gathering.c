@@ -192,11 +192,51 @@ static void forks_while_it_works(void **state)
     talk_end(&talk);
 }
 
+static void answer_and_go_on(struct talk *talk)
+{
+    for (unsigned i = 0; i < 3; i++) {
+        expect_pattern(talk, i, 50);
+        send_pattern(talk, i, 50);
+    }
+    telex_message two[2] = {message_of(talk, pattern(3, 50), 50), message_of(talk, pattern(4, 50), 50)};
+    assert_int_equal(telex_send_many(talk->channel, two, 2, SECONDS(5)), 2);
+    expect_pattern(talk, 5, 50);
+}
+
+/* What lies read in memory, and a descriptor that is open, are the parent's: also where a call of the parent would be over before it has looked at anything else. */
+static void the_short_ways_are_not_for_a_child(void **state)
+{
+    struct talk talk;
+    talk_begin(&talk, *state, "", answer_and_go_on);
+    for (unsigned i = 0; i < 3; i++) {
+        send_pattern(&talk, i, 50);
+        expect_pattern(&talk, i, 50);
+    }
+    telex_message message = {0};
+    assert_good(telex_receive(talk.channel, &message, SECONDS(5)));
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        telex_message more = telex_binary(pattern(5, 50), 50);
+        bool fine = telex_receive(talk.channel, &message, TELEX_NOW) == -ECHILD && telex_send(talk.channel, &more, 0, TELEX_NOW) == -ECHILD &&
+                    telex_send(talk.channel, &more, TELEX_MORE, TELEX_NOW) == -ECHILD && telex_send_many(talk.channel, &more, 1, TELEX_NOW) == -ECHILD;
+        _exit(fine ? 0 : 1);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    telex_release(&message);
+    expect_pattern(&talk, 4, 50);
+    send_pattern(&talk, 5, 50);
+    talk_end(&talk);
+}
+
 static const struct conform_case cases[] = {
     {"a_burst_arrives_by_itself", a_burst_arrives_by_itself, ON_MESSAGES, NO_FAULTS, 0},
     {"a_backlog_moves_by_itself", a_backlog_moves_by_itself, ON_TELEX, NO_FAULTS | BYTE_STREAMS, 0},
     {"order_of_all_ways", order_of_all_ways, ON_MESSAGES, NO_FAULTS, 0},
     {"one_helper_while_it_is_wanted", one_helper_while_it_is_wanted, ON_RAW, NO_FAULTS | MANY_PEERS, 0},
+    {"the_short_ways_are_not_for_a_child", the_short_ways_are_not_for_a_child, ON_MESSAGES, PROCESSES, 0},
     {"forks_while_it_works", forks_while_it_works, ON_TELEX, NO_FAULTS | BYTE_STREAMS, 0},
 };
 
