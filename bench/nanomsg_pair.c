@@ -6,6 +6,7 @@
 #include <arpa/inet.h>
 #include <nanomsg/nn.h>
 #include <nanomsg/pair.h>
+#include <nanomsg/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -31,6 +32,8 @@ static struct end *end_new(size_t size)
     *end = (struct end){.socket = nn_socket(AF_SP, NN_PAIR), .size = size, .buffer = malloc(size)};
     if (end->socket < 0 || !end->buffer || nn_setsockopt(end->socket, NN_SOL_SOCKET, NN_RCVMAXSIZE, &(int){-1}, sizeof(int)) < 0)
         bench_fail("nn_socket: %s", why());
+    if (nn_setsockopt(end->socket, NN_TCP, NN_TCP_NODELAY, &(int){1}, sizeof(int)) < 0) /* as all others here */
+        bench_fail("NN_TCP_NODELAY: %s", why());
     return end;
 }
 

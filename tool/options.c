@@ -140,9 +140,16 @@ bool tool_has_flag(const struct tool_command *command, const struct tool_flag *f
     return flag->takes == 0 || (command->takes & flag->takes);
 }
 
+/* Commands without one are for telex itself: its build, its demo. */
+static const char *synopsis_of(const struct tool_command *command)
+{
+    return command->synopsis != NULL ? command->synopsis : "...";
+}
+
 static void print_help(const struct tool_command *command)
 {
-    printf("usage: telex %s %s\n\n%s\n\noptions:\n", command->name, command->synopsis, command->help);
+    const char *help = command->synopsis != NULL ? command->help : "Not for users: other parts of telex run it.";
+    printf("usage: telex %s %s\n\n%s\n\noptions:\n", command->name, synopsis_of(command), help);
     for (const struct tool_flag *flag = tool_flags; flag->name != NULL; flag++) {
         if (!tool_has_flag(command, flag))
             continue;
@@ -210,7 +217,7 @@ static int apply(const struct tool_command *command, int argc, char **argv, int 
 static int check_operands(const struct tool_command *command, const struct tool_options *options)
 {
     if (options->operand_count < command->least)
-        return tool_usage("%s: too few arguments; usage: telex %s %s", command->name, command->name, command->synopsis);
+        return tool_usage("%s: too few arguments; usage: telex %s %s", command->name, command->name, synopsis_of(command));
     if (options->operand_count > command->most)
         return tool_usage("%s: one argument too many; usage: telex %s %s", options->operands[command->most],
                           command->name, command->synopsis);

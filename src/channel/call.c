@@ -475,5 +475,5 @@ int telex_cancelled(telex_channel *channel, const telex_message *request)
     const struct channel_request *at = find_request(channel, request->number);
     int r = at == NULL ? -ENOENT : at->cancelled;
     telex_unlock(&channel->link->out);
-    return r;
+    return r == -ENOENT ? telex_say(r, "request %llu is not outstanding", (unsigned long long)request->number) : r;
 }

@@ -80,6 +80,8 @@ ssize_t telex_socket_read(int fd, const struct iovec *parts, int part_count, int
         struct msghdr message = {.msg_iov = (struct iovec *)parts, .msg_iovlen = (size_t)part_count};
         got = recvmsg(fd, &message, flags);
     }
+    if (got < 0 && errno == EINTR && (flags & MSG_DONTWAIT)) /* it did not sleep, so nobody need know */
+        return -EAGAIN;
     return got < 0 ? telex_socket_failed() : got;
 }
 
