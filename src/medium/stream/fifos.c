@@ -125,7 +125,9 @@ void telex_fifo_remove(const struct telex_fifos *fifos, const char *token, enum 
 static bool is_left(const struct telex_fifos *fifos, const char *name, int64_t age)
 {
     struct stat facts;
-    if (fstatat(fifos->directory, name, &facts, AT_SYMLINK_NOFOLLOW) < 0 || !is_private(&facts) || (int64_t)facts.st_ctime + age > (int64_t)time(NULL))
+    if (fstatat(fifos->directory, name, &facts, AT_SYMLINK_NOFOLLOW) < 0 || !is_private(&facts))
+        return false;
+    if (age > 0 && (int64_t)facts.st_ctime + age > (int64_t)time(NULL)) /* not for an age of 0: time() lags some ms behind the clock of files (Linux 6.13) */
         return false;
     int fd = telex_fifo_open_private(fifos, name, O_WRONLY, &facts);
     telex_shut(fd);
