@@ -8,11 +8,21 @@
 
 enum { NS = 1000000000 };
 
-int64_t telex_clock(void)
+static int64_t read_clock(clockid_t clock)
 {
     struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(clock, &now);
     return (int64_t)now.tv_sec * NS + now.tv_nsec;
+}
+
+int64_t telex_clock(void)
+{
+    return read_clock(CLOCK_MONOTONIC);
+}
+
+int64_t telex_clock_roughly(void)
+{
+    return read_clock(CLOCK_MONOTONIC_COARSE);
 }
 
 int telex_poll(struct pollfd *fds, unsigned count, int64_t deadline)

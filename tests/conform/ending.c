@@ -592,6 +592,34 @@ static void nor_does_a_clone(void **state)
     close(in[1]);
 }
 
+/* Who waits without a sleep, or only comes by now and then, is told, too. */
+static void a_clone_does_not_fool_who_never_sleeps(void **state)
+{
+    static const char *const ways[] = {"wait=spin", "wait=spin", "wait=block"};
+    for (unsigned i = 0; i < sizeof ways / sizeof *ways; i++) {
+        struct talk talk;
+        pid_t clone;
+        talk_begin(&talk, *state, ways[i], clone_and_die);
+        assert_int_equal(read(talk.in, &clone, sizeof clone), sizeof clone);
+        telex_message message = {0};
+        telex_time end = SECONDS(10);
+        int r = -EAGAIN;
+        if (i == 0) {
+            r = telex_receive(talk.channel, &message, end);
+        } else {
+            for (; r == -EAGAIN && telex_now() < end; nap(2))
+                r = telex_receive(talk.channel, &message, TELEX_NOW);
+        }
+        assert_gives(r, -ECONNRESET, talk.channel);
+        assert_good(kill(clone, 0));
+        kill(clone, SIGKILL);
+        while (waitpid(-1, NULL, __WALL) > 0)
+            ;
+        talk.peer = 0;
+        talk_end(&talk);
+    }
+}
+
 /* ---- names ---- */
 
 static void listen_and_die(void *address)
@@ -649,6 +677,7 @@ static const struct conform_case cases[] = {
     {"forked_handles_are_foreign", forked_handles_are_foreign, ON_MESSAGES, PROCESSES | MANY_PEERS, 0},
     {"a_child_does_not_keep_its_dead_parent_alive", a_child_does_not_keep_its_dead_parent_alive, ON_ALL, NO_FAULTS | PROCESSES, 0},
     {"nor_does_a_clone", nor_does_a_clone, ON_TELEX, LOCAL_ONLY | NO_FAULTS | PROCESSES | MANY_PEERS, 0},
+    {"a_clone_does_not_fool_who_never_sleeps", a_clone_does_not_fool_who_never_sleeps, ON_TELEX, LOCAL_ONLY | NO_FAULTS | PROCESSES | MANY_PEERS, 0},
     {"names_of_the_dead", names_of_the_dead, ON_TELEX, MANY_PEERS, 0},
 };
 

@@ -10,6 +10,7 @@
 #include <sys/uio.h>
 
 #include "medium/stream/stream.h"
+#include "os/clock.h"
 #include "os/fork.h"
 #include "os/process.h"
 
@@ -63,6 +64,22 @@ void telex_stream_look_for_death(struct telex_stream *stream)
         return;
     stream->dead = true;
     stream->left_by_dead = readable(stream);
+}
+
+/*
+ * After a read in vain: who never sleeps, for it spins or comes by again later, learns of the death here only. The look costs as much as the read, so it is
+ * taken now and then. Whether it was news.
+ */
+static bool finds_it_dead(struct telex_stream *stream)
+{
+    if (stream->death < 0 || stream->dead)
+        return false;
+    int64_t now = telex_clock_roughly();
+    if (now - stream->looked < STREAM_LOOK_NS)
+        return false;
+    stream->looked = now;
+    telex_stream_look_for_death(stream);
+    return stream->dead;
 }
 
 /* Whether nothing is left of what the dead peer wrote. A read that brings nothing does not tell: a medium may hold back what is there (fault). */
@@ -510,6 +527,8 @@ int telex_stream_next(struct telex_link *link, struct telex_arrival *ret_arrival
             continue;
         }
         stream->read_in_vain = r == -EAGAIN;
+        if (r == -EAGAIN && finds_it_dead(stream))
+            continue;
         if (r == -EAGAIN)
             return r;
         if (r < 0)

@@ -21,6 +21,7 @@ enum {
     STREAM_OUTCOMES = 1024,      /* sent numbers whose outcome is remembered */
     STREAM_READS = 16,           /* reads in one `next`, so that a flood of control frames cannot hold the caller */
     STREAM_LOOK = 256,           /* reads after which a peer that never stops is looked at: it may be a child of one that is dead */
+    STREAM_LOOK_NS = 20000000,   /* and one that does not come is looked at again after so long, when reads are in vain */
     STREAM_OWED = 4096,          /* control frames that may wait for the peer to read; more is a peer that floods and does not read */
     STREAM_RESERVES_FROM = 524288, /* of smaller windows, of which half may be granted and not told, nothing can be spared */
     STREAM_DESCRIPTORS = 128,    /* received descriptors that may wait for their message */
@@ -91,6 +92,7 @@ struct telex_stream {
     bool dead;                 /* the peer's process is: what lies here is all that comes, whoever still holds its end */
     bool read_in_vain;         /* since `death` was last looked at */
     unsigned reads;            /* that were not in vain */
+    int64_t looked;            /* ns; when `death` was last looked at for reads in vain */
     uint64_t left_by_dead;     /* bytes that lay here when the death was noticed, and were not read yet: what comes after them is somebody else's */
     bool goodbye;              /* the peer said bye: nothing but the end follows */
     int ended_error;           /* what reading ended with, handed out once all that arrived is decoded */
