@@ -3,6 +3,8 @@
 #include "conform/conform.h"
 
 #include <fcntl.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "os/quiet.h"
@@ -188,6 +190,19 @@ void talk_end(struct talk *talk)
         testing_wait(talk->peer);
     else if (talk->setup->medium->threads)
         pthread_join(talk->thread, NULL);
+}
+
+int unsent_here(void)
+{
+    int all = 0;
+    for (int fd = 3; fd < 64; fd++) {
+        int family = 0, listens = 0, bytes = 0;
+        socklen_t size = sizeof family;
+        if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &size) == 0 && family != AF_UNIX &&
+            getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) == 0 && !listens && ioctl(fd, SIOCOUTQ, &bytes) == 0)
+            all += bytes;
+    }
+    return all;
 }
 
 void talk_say(struct talk *talk, char word)

@@ -3,8 +3,6 @@
 #include "conform/conform.h"
 
 #include <fcntl.h>
-#include <linux/sockios.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -283,19 +281,6 @@ static void flush_before_exit(void **state)
 static void close_before_exit(void **state)
 {
     nothing_is_lost_by(state, close_and_exit);
-}
-
-static int unsent_here(void) /* bytes that this host's tcp still holds of all connections of this process */
-{
-    int all = 0;
-    for (int fd = 3; fd < 64; fd++) {
-        int family = 0, listens = 0, bytes = 0;
-        socklen_t size = sizeof family;
-        if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &size) == 0 && family != AF_UNIX &&
-            getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) == 0 && !listens && ioctl(fd, SIOCOUTQ, &bytes) == 0)
-            all += bytes;
-    }
-    return all;
 }
 
 static void receive_with_pauses(struct talk *talk)

@@ -289,6 +289,47 @@ static void interrupted_before_the_close(void **state)
     talk_end(&talk);
 }
 
+static void flood_and_die(struct talk *talk)
+{
+    static const char bytes[65536];
+    for (unsigned vain = 0; vain < 50; nap(1)) {
+        telex_message message = message_of(talk, bytes, sizeof bytes);
+        vain = telex_send(talk->channel, &message, 0, TELEX_NOW) == -EAGAIN ? vain + 1 : 0;
+    }
+    talk_say(talk, 'f');
+    talk_hear(talk, 'k');
+    kill(getpid(), SIGKILL);
+}
+
+/* Whoever does not receive has its end of the connection unread behind what fills its inbox. */
+static void flush_ends_though_nobody_reads_on(void **state)
+{
+    static const char bytes[16384];
+    struct talk talk;
+    talk_begin(&talk, *state, "window=128KiB&buffer=256KiB", flood_and_die);
+    char word = 0;
+    struct pollfd flooded = {.fd = talk.in, .events = POLLIN};
+    while (poll(&flooded, 1, 1) == 0)
+        assert_good(telex_process(talk.channel));
+    assert_int_equal(read(talk.in, &word, 1), 1);
+    int r = 0;
+    for (unsigned i = 0; i < 10000 && r == 0 && unsent_here() == 0; i++) { /* on tcp: until the other host takes no more */
+        telex_message message = message_of(&talk, bytes, sizeof bytes);
+        r = telex_send(talk.channel, &message, 0, TELEX_NOW);
+        for (int k = 0; k < 5 && r == 0 && unsent_here() > 0; k++)
+            nap(10);
+    }
+    bool unsent = unsent_here() > 0;
+    talk_say(&talk, 'k');
+    assert_int_equal(waitpid(talk.peer, NULL, 0), talk.peer);
+    talk.peer = 0;
+    r = telex_flush(talk.channel, SECONDS(10));
+    assert_true(unsent ? r == -ECONNRESET || r == -EPIPE : r != -ETIMEDOUT);
+    telex_close(talk.channel, TELEX_NOW, NULL);
+    talk.channel = NULL;
+    talk_end(&talk);
+}
+
 static const struct conform_case cases[] = {
     {"a_receiver_beside_a_busy_thread", a_receiver_beside_a_busy_thread, ON_TELEX, NO_FAULTS, 90},
     {"behind_a_reply", behind_a_reply, ON_TELEX, NO_FAULTS, 0},
@@ -299,6 +340,7 @@ static const struct conform_case cases[] = {
     {"a_sentence_that_is_no_utf8", a_sentence_that_is_no_utf8, ON_TELEX, ANY_MEDIUM, 0},
     {"waits_without_descriptors", waits_without_descriptors, ON_TELEX, ANY_MEDIUM, 0},
     {"interrupted_before_the_close", interrupted_before_the_close, ON_TELEX, ANY_MEDIUM, 60},
+    {"flush_ends_though_nobody_reads_on", flush_ends_though_nobody_reads_on, ON_RAW, NO_FAULTS | PROCESSES, 0},
 };
 
 const struct conform_theme conform_neglect = {cases, sizeof cases / sizeof *cases};

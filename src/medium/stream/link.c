@@ -172,7 +172,11 @@ static int delivered(struct telex_link *link)
         return r;
     if (link->out_end != 0)
         return link->out_end;
-    return survives(stream) ? 0 : -EAGAIN;
+    if (survives(stream))
+        return 0;
+    if (!stream->controls && is_lost(stream)) /* the read that would tell may wait for the program: nobody reads on while its inbox is full */
+        return telex_link_blame(link, telex_say(-ECONNRESET, "the peer ended before it had read everything"));
+    return -EAGAIN;
 }
 
 static void count(struct telex_link *link, telex_counters *counters)
