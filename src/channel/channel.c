@@ -103,6 +103,7 @@ int telex_channel_enter_shortly(telex_channel *channel, enum channel_direction d
 {
     if (channel->generation != telex_generation() || !telex_lock_try(&channel->busy[direction]))
         return -EBUSY; /* the long way says which */
+    atomic_store_explicit(&channel->user_thread[direction], telex_thread(), memory_order_relaxed); /* as in telex_channel_enter() */
     return 0;
 }
 

@@ -126,8 +126,8 @@ struct telex_link_ops {
      */
     int (*doze)(struct telex_link *link, unsigned directions);
     /*
-     * No lock. Tries again for a microsecond or some, without a system call: true: a try in these directions may succeed now. NULL: trying is the way to find
-     * out.
+     * No lock. Looks again for a microsecond or some, in memory or by reads of its own: true: a try in these directions may succeed now, or looking does not
+     * help. NULL: trying is the way to find out.
      */
     bool (*spin)(struct telex_link *link, unsigned directions);
     /* [out] Memory of the medium itself to write a message into: 0, -EAGAIN: some may come back soon; -ENOBUFS: take heap memory. NULL: always that. */
