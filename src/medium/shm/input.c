@@ -9,9 +9,13 @@
 #include <sys/uio.h>
 
 #include "medium/shm/shm.h"
+#include "os/clock.h"
 #include "os/fork.h"
 
-enum { ALIVE_EVERY = 16 /* looks in vain, between two looks at the socket */ };
+enum {
+    ALIVE_EVERY = 16,         /* looks in vain, between two looks at the socket */
+    ALIVE_EVERY_NS = 20000000, /* and so long at most: who comes by rarely is told, too */
+};
 
 /* ---- the socket: rings of the bell, descriptors, the end ---- */
 
@@ -95,9 +99,11 @@ static int find_nothing(struct shm_link *shm)
         return shm->ended_error;
     }
     shm->empties++;
-    if (!shm->announced_in && !shm->announced_out && shm->empties != 2 && shm->empties % ALIVE_EVERY != 0 &&
+    int64_t now = telex_clock_roughly();
+    if (!shm->announced_in && !shm->announced_out && shm->empties != 2 && shm->empties % ALIVE_EVERY != 0 && now - shm->looked < ALIVE_EVERY_NS &&
         !atomic_load_explicit(&shm->alone, memory_order_relaxed))
         return -EAGAIN;
+    shm->looked = now;
     ssize_t got = read_socket(shm, shm->area->bytes->ops->read);
     if (shm->link.in_end != 0)
         return shm->link.in_end;
