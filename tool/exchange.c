@@ -88,6 +88,7 @@ static void join(struct tool_exchange *exchange)
 static int receiver_ended(struct tool_exchange *exchange)
 {
     join(exchange);
+    exchange->fault |= exchange->status != TOOL_OK;
     if (exchange->status != TOOL_OK)
         return exchange->status;
     if (exchange->error == -EPIPE && !tool_peer_refused(exchange->channel))
@@ -136,6 +137,7 @@ int tool_exchange_send(struct tool_exchange *exchange, const void *data, size_t 
         return EXCHANGE_CLOSED;
     if (r == -ETIMEDOUT)
         return late(exchange);
+    exchange->fault |= r == -EMSGSIZE || r == -EINVAL || r == -EILSEQ || r == -EOPNOTSUPP;
     if (r != -EMSGSIZE && r != -EINVAL && r != -EILSEQ && r != -EAGAIN)
         return tool_fail(r, exchange->channel);
     tool_say("message %" PRIu64 ": %s", exchange->sent + 1, telex_reason(exchange->channel)); /* the others are fine */
@@ -188,12 +190,14 @@ static int read_input(struct tool_exchange *exchange)
     if (r == -EINTR || r == -EAGAIN)
         return TOOL_OK;
     if (r < 0) {
+        exchange->fault = true;
         tool_say("standard input: %s", strerror(-r));
         return TOOL_FAILURE;
     }
     int status = send_buffered(exchange);
     int64_t most = telex_max(exchange->channel);
     if (status == TOOL_OK && most > 0 && exchange->input.length > (uint64_t)most) {
+        exchange->fault = true;
         tool_say("standard input: a line longer than the %" PRId64 " bytes agreed for a message (option max=)", most);
         return TOOL_FAILURE;
     }

@@ -27,6 +27,7 @@ struct tool_exchange { /* set by the user of these functions: */
     bool receiving;    /* the receiver is to be joined */
     int quit, over;    /* events: it should end; it has ended */
     int error, status; /* the receiver's, for after the join: why there is nothing more to receive, or to print */
+    bool fault;        /* what failed is here, a message that cannot be said, standard input or output: the peer lives, and waits */
 };
 
 /* Begins to receive, in a thread of its own. TOOL_OK, or a status after saying why. */

@@ -36,21 +36,29 @@ static int status_of_program(const struct tool_options *options, telex_channel *
     return WIFSIGNALED(status) ? BY_SIGNAL + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
-static int talk(struct tool_exchange *exchange, bool ends)
+static void end_input(telex_channel *channel)
+{
+    tool_interrupts(channel); /* -EPIPE and the like: the program reads no more, and the receiver tells why */
+    telex_end(channel, TELEX_NEVER);
+    tool_interrupts(NULL);
+}
+
+/* Whether the program has to be waited for: its end is why there is no more to say, or it was told to end. Else it lives, and the status is final. */
+static int talk(struct tool_exchange *exchange, bool ends, bool *ret_over)
 {
     int status = tool_exchange_begin(exchange);
     if (status == TOOL_OK)
         status = tool_exchange_send_input(exchange);
-    if (status == TOOL_OK && ends) { /* -EPIPE and the like: the program reads no more, and the receiver tells why */
-        tool_interrupts(exchange->channel);
-        telex_end(exchange->channel, TELEX_NEVER);
-        tool_interrupts(NULL);
-    }
-    if (status == TOOL_OK || status == EXCHANGE_CLOSED) /* it may read no more, and still have something to say */
-        status = tool_exchange_receive(exchange, tool_deadline(exchange->options, INT64_MAX));
-    if (status == TOOL_DEADLINE)
+    bool gives_up = exchange->fault && ends && exchange->receiving; /* it would wait for the rest of its input, and we for its end */
+    if ((status == TOOL_OK || gives_up) && ends)
+        end_input(exchange->channel);
+    int end = status;
+    if (status == TOOL_OK || status == EXCHANGE_CLOSED || gives_up) /* it may read no more, and still have something to say */
+        end = tool_exchange_receive(exchange, tool_deadline(exchange->options, INT64_MAX));
+    if (end == TOOL_DEADLINE)
         tool_say("the program did not close the channel by the deadline");
-    return status;
+    *ret_over = end != TOOL_DEADLINE && end != TOOL_USAGE && (!exchange->fault || end == EXCHANGE_CLOSED || end == EXCHANGE_STOPPED);
+    return gives_up && end != EXCHANGE_STOPPED ? status : end;
 }
 
 static int run(const struct tool_options *options)
@@ -75,10 +83,10 @@ static int run(const struct tool_options *options)
         return fail_to_start(r);
     telex_peer peer = {.size = sizeof peer};
     bool ends = telex_peer_of(exchange.channel, &peer) == 0 && peer.program[0] == '\0'; /* no greeting: lines or raw */
-    int status = talk(&exchange, ends);
+    bool over;
+    int status = talk(&exchange, ends, &over);
     if (status == EXCHANGE_STOPPED)
         pass_on_signal(exchange.channel);
-    bool over = status != TOOL_DEADLINE && status != TOOL_USAGE;
     int of_program = over ? status_of_program(options, exchange.channel) : status;
     tool_exchange_close(&exchange, of_program != TOOL_OK ? of_program : TOOL_OK);
     return of_program != TOOL_OK || status == EXCHANGE_CLOSED || status == EXCHANGE_STOPPED ? of_program : status;
