@@ -37,6 +37,7 @@ struct fd_end {
     atomic_int fd; /* owned; -1: none, or ended. Relaxed: OUT is ended under [out], and whoever only waits may ask for the number meanwhile */
     const struct way *way;
     bool waited; /* it was full once, so somebody may watch it */
+    atomic_int keeper; /* owned; a FIFO that was opened both ways, so that the peer may come later: as it was, until the peer has come; -1: none. Relaxed: whoever takes it out closes it */
 };
 
 struct fd_bytes {
@@ -56,6 +57,13 @@ static struct fd_bytes *of(struct telex_bytes *bytes)
 static int number(const struct fd_end *end)
 {
     return atomic_load_explicit(&end->fd, memory_order_relaxed);
+}
+
+/* From now on the FIFO ends with the peer. */
+static void dismiss(struct fd_end *end)
+{
+    if (atomic_load_explicit(&end->keeper, memory_order_relaxed) >= 0)
+        telex_shut(atomic_exchange_explicit(&end->keeper, -1, memory_order_relaxed));
 }
 
 /* ---- ways of reading and writing: bytes, or -errno without a sentence (sockets: with one) ---- */
@@ -167,6 +175,10 @@ static ssize_t fd_read(struct telex_bytes *bytes, const struct iovec *parts, int
         self->in.way = &way_polled;
         got = self->in.way->read(self, parts, part_count, fds, count);
     }
+    if (got > 0) {
+        dismiss(&self->in);
+        dismiss(&self->out);
+    }
     if (got >= 0 || got == -EAGAIN || is_socket(self->in.way))
         return got;
     if (got == -EINTR) /* of a read that should not have waited */
@@ -231,9 +243,12 @@ static int fd_end(struct telex_bytes *bytes)
         return telex_socket_end(number(&self->out));
     if (!self->is_pipe || number(&self->out) == number(&self->in) || (self->out.waited && self->out.way != &way_plain))
         return 0;
+    if (number(&self->in) < 0 && atomic_load_explicit(&self->out.keeper, memory_order_relaxed) >= 0)
+        return 0; /* who will read it may come yet, and would find no writer; no answer waits for the end */
     int64_t left = fd_unsent(bytes);
     self->lost = left == -ECONNRESET;
     self->observer = left > 0 ? telex_reopen(number(&self->out), O_RDONLY) : -1;
+    dismiss(&self->out);
     telex_shut(number(&self->out));
     atomic_store_explicit(&self->out.fd, -1, memory_order_relaxed);
     return 0;
@@ -262,6 +277,8 @@ static void fd_close(struct telex_bytes *bytes)
 {
     struct fd_bytes *self = of(bytes);
     telex_shut(self->observer);
+    dismiss(&self->in);
+    dismiss(&self->out);
     if (number(&self->out) != number(&self->in))
         telex_shut(number(&self->out));
     telex_shut(number(&self->in));
@@ -290,8 +307,8 @@ int telex_fd_over(int in, int out, struct telex_bytes **ret_bytes)
     }
     *self = (struct fd_bytes){
         .base = {.ops = &bytes_ops, .delivered_when_written = true},
-        .in = {in, &way_plain, false},
-        .out = {out, &way_plain, false},
+        .in = {in, &way_plain, false, -1},
+        .out = {out, &way_plain, false, -1},
         .observer = -1,
         .is_pipe = true,
     };
@@ -305,7 +322,7 @@ struct found { /* about one number of an address */
     int number, access; /* -1: none; O_RDONLY, O_WRONLY, O_RDWR: what it must be able to do */
     mode_t type;        /* S_IFMT of it */
     int domain;         /* of a socket */
-    bool never_waits;
+    bool never_waits, both_ways;
     dev_t device;
     ino_t inode;
 };
@@ -359,6 +376,7 @@ static int check(struct found *found)
     if (writes && can == O_RDONLY)
         return telex_say(-EINVAL, "descriptor %d is not open for writing: are IN and OUT of fd:IN,OUT the right way round?", found->number);
     found->type = facts.st_mode & S_IFMT;
+    found->both_ways = can == O_RDWR && found->access != O_RDWR && S_ISFIFO(facts.st_mode) && found->number > STDERR_FILENO;
     found->device = facts.st_dev;
     found->inode = facts.st_ino;
     found->never_waits = never_waits(found->number, found->type);
@@ -370,10 +388,19 @@ static int check(struct found *found)
     return 0;
 }
 
-/* An owned descriptor for what `found` stands for, and how to read and write it. */
+static int duplicate(const struct found *found)
+{
+    int fd = fcntl(found->number, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    return telex_own(fd < 0 ? -errno : fd);
+}
+
+/*
+ * An owned descriptor for what `found` stands for, and how to read and write it. One of a FIFO that goes one way only would show the end, and
+ * be unwritable, while the peer has not come; whoever opened it both ways (`4<>there` in a shell) means to wait for that.
+ */
 static int take(const struct found *found, struct fd_end *ret_end)
 {
-    int fd = -ENODEV;
+    int fd = -ENODEV, keeper = -1;
     const struct way *way = &way_plain;
     if (S_ISSOCK(found->type))
         way = found->domain == AF_UNIX ? &way_unix : &way_socket;
@@ -382,13 +409,16 @@ static int take(const struct found *found, struct fd_end *ret_end)
         if (fd < 0)
             way = S_ISFIFO(found->type) && telex_skilled(TELEX_SKILL_NOWAIT) ? &way_nowait : &way_polled;
     }
-    if (fd < 0) {
-        fd = fcntl(found->number, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
-        fd = telex_own(fd < 0 ? -errno : fd);
-    }
+    if (fd >= 0 && found->both_ways) {
+        keeper = duplicate(found);
+        if (keeper < 0)
+            telex_shut(fd);
+        fd = keeper < 0 ? keeper : fd;
+    } else if (fd < 0)
+        fd = duplicate(found);
     if (fd < 0)
         return telex_say(fd, "descriptor %d cannot be duplicated: %s", found->number, strerror(-fd));
-    *ret_end = (struct fd_end){fd, way, false};
+    *ret_end = (struct fd_end){fd, way, false, keeper};
     return 0;
 }
 
@@ -400,8 +430,10 @@ static int take_both(const struct found *in, const struct found *out, struct fd_
         self->out = self->in;
     else if (r == 0 && out->number >= 0)
         r = take(out, &self->out);
-    if (r < 0)
+    if (r < 0) {
         telex_shut(number(&self->in));
+        dismiss(&self->in);
+    }
     return r;
 }
 
@@ -433,8 +465,8 @@ static int open_stream(const struct telex_address *address, int in_number, int o
                  .carries_descriptors = one_socket,
                  .always_readable = in.number >= 0 && in.never_waits,
                  .delivered_when_written = !S_ISSOCK(out.type) || out.domain == AF_UNIX},
-        .in = {.fd = -1},
-        .out = {.fd = -1},
+        .in = {.fd = -1, .keeper = -1},
+        .out = {.fd = -1, .keeper = -1},
         .observer = -1,
         .is_pipe = S_ISFIFO(out.type),
         .takes_descriptors = one_socket && address->settings.descriptors > 0,
