@@ -40,6 +40,11 @@ yes | timeout 20 "$TELEX" spawn --quiet -- sh -c 'yes 2>/dev/null & sleep 0.2; k
 status=$?
 check floods "floods both ways" all 'same 3 $status' '[ -s "$work/floods.out" ]'
 
+fed 'a\nlonger\n' unsaid spawn max=3 -- cat
+check cannot_be_said "a program that waits for more input is told its end" all 'same 1 $status' 'same a "$(cat "$work/unsaid.out")"' 'says unsaid.err "message 2: "'
+timeout 20 "$TELEX" spawn -- yes >/dev/full 2>"$work/unwritable.err" </dev/null
+status=$?
+check cannot_be_printed "a program that waits for room is not waited for" all 'same 1 $status' 'says unwritable.err "standard output: "'
 fed '' nosuch spawn -- no-such-program
 check no_program "127 and a sentence" all 'same 127 $status' 'says nosuch.err "no-such-program cannot be started: there is no such program"'
 : >"$work/plain"
