@@ -50,7 +50,7 @@ enum tool_takes {
 };
 
 /* What the operands are, for completion. */
-enum tool_operands { TOOL_OPERANDS_ADDRESSES, TOOL_OPERANDS_FILES, TOOL_OPERANDS_MEDIA, TOOL_OPERANDS_NONE };
+enum tool_operands { TOOL_OPERANDS_ADDRESSES, TOOL_OPERANDS_FILES, TOOL_OPERANDS_MEDIA, TOOL_OPERANDS_OPTIONS, TOOL_OPERANDS_NONE };
 
 /*
  * The one source of --help, of the manual page (manual.c) and of the completion (completion.c). `help` is paragraphs with an empty line

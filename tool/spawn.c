@@ -109,4 +109,5 @@ const struct tool_command tool_spawn = {
     .least = 0,
     .most = 1,
     .run = run,
+    .operands = TOOL_OPERANDS_OPTIONS,
 };

@@ -58,8 +58,10 @@ check address_quoted "in quotes nothing is broken" offered "telex call 'unix://@
 check address_path "paths, where one is typed" offered "telex call unix://$work/sock" "//$work/socket"
 check wire "options of addresses, with their values" offered 'telex call tcp://h:1?wi' '1?wire=telex' '1?wire=lines' '1?wire=raw' '1?window='
 check second_option "the next one" offered "telex call 'tcp://h:1?wire=raw&ma" "tcp://h:1?wire=raw&max="
-check demo_media "media of the demo" among 'telex demo ' shm unix tcp
+check demo_media "media of the demo" among 'telex demo ' shm unix pipe tcp
 check command "commands behind --" among 'telex serve unix://@x -- tru' true
+check spawned "commands behind -- of spawn" among 'telex spawn -- tru' true
+check spawn_options "options of the channel" offered 'telex spawn wi' wire=telex wire=lines wire=raw window=
 check unknown "nothing for what is no subcommand" offered 'telex telephone ' ''
 offers 'telex call $(touch${IFS}harm)?wi'
 offers "telex call '\$(touch harm)?wi"
