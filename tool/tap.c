@@ -11,6 +11,7 @@
 
 #define GOODBYE_NS INT64_C(5000000000) /* what is still queued when a connection ends */
 #define GOODBYE_STOPPED_NS INT64_C(500000000)
+#define LOOK_AGAIN_NS INT64_C(20000000) /* whether the last connection is over */
 
 enum { STACK = 256 * 1024, BUFFER = 256 * 1024 };
 
@@ -78,13 +79,15 @@ void tap_wake(struct tap_way *way)
     }
 }
 
-void tap_give_up(struct tap *tap, int status)
+bool tap_give_up(struct tap *tap, int status)
 {
     uint64_t one = 1;
     int none = TOOL_OK;
-    if (atomic_compare_exchange_strong(&tap->status, &none, status) && write(tap->stop, &one, sizeof one) < 0) {
+    bool first = atomic_compare_exchange_strong(&tap->status, &none, status);
+    if (first && write(tap->stop, &one, sizeof one) < 0) {
         /* full: it is readable already */
     }
+    return first;
 }
 
 void tap_wait(struct tap_way *way, telex_time deadline)
@@ -262,6 +265,19 @@ static int begin(struct tap *tap, telex_channel *channel)
 
 /* ---- all of them ---- */
 
+/* Until the connections that there are have come to their end, or somebody asks to stop. */
+static void wait_for_the_last(struct tap *tap)
+{
+    struct pollfd stop = {.fd = tap->stop, .events = POLLIN};
+    bool lives = true;
+    while (lives && !tool_stopping() && atomic_load(&tap->status) == TOOL_OK) {
+        tool_poll(&stop, 1, telex_after(LOOK_AGAIN_NS));
+        pthread_mutex_lock(&tap->lock);
+        lives = tap->count > 0;
+        pthread_mutex_unlock(&tap->lock);
+    }
+}
+
 static int accept_peers(struct tap *tap, telex_listener *listener)
 {
     struct pollfd fds[] = {{.fd = telex_listener_fd(listener), .events = POLLIN}, {.fd = tap->stop, .events = POLLIN}};
@@ -273,6 +289,9 @@ static int accept_peers(struct tap *tap, telex_listener *listener)
         } else if (r == -EMFILE || r == -ENFILE || r == -ENOMEM) {
             tool_say("a peer has to wait: %s", telex_reason(NULL));
             tool_poll(fds + 1, 1, telex_after(1000000000));
+        } else if (r == -ESHUTDOWN) { /* the one peer that could come (fd:, stdio:) has come */
+            wait_for_the_last(tap);
+            break;
         } else if (r < 0 && r != -EINTR) {
             return tool_fail(r, NULL);
         } else if (r == 0 && (r = begin(tap, channel)) < 0) {
@@ -319,6 +338,8 @@ static int tap_at(struct tap *tap, const char *new_address)
 static int run(const struct tool_options *options)
 {
     const char *new_address = options->operands[0], *address = options->operands[1];
+    if (strcmp(new_address, address) == 0)
+        return tool_usage("%s: the tap cannot stand before itself; NEW-ADDRESS is where peers come, ADDRESS where they wanted to go", address);
     struct tap tap = {.options = options, .shown = address, .wire = wire_of(address)};
     tap.bytes = can_pass_bytes(new_address) && can_pass_bytes(address) && wire_of(new_address) == tap.wire;
     char *raw = tap.bytes ? as_raw(address) : NULL;
@@ -342,23 +363,24 @@ const struct tool_command tool_tap = {
         "Listens at NEW-ADDRESS. For each peer that comes it dials ADDRESS, passes everything on and back, and prints what passes:\n"
         "when, which connection, which way (> from the peer to ADDRESS, < back), what it is, its kind, its size and how it begins,\n"
         "as text or, where it is binary, in hexadecimal. With --json it prints an object a line, with up to 64 KiB of each message;\n"
-        "`telex sequence` draws that. It ends at SIGINT or SIGTERM.\n"
+        "`telex sequence` draws that. It ends at SIGINT or SIGTERM; at fd:IN,OUT and stdio:, with the one peer that they have.\n"
         "\n"
-        "Where both addresses are byte streams (unix, tcp) of one wire, the bytes pass as they are, and the tap only makes out\n"
-        "the messages in them. So everything is as without it: a rendezvous is one with the far side (`taken` is printed when it\n"
+        "Where both addresses are byte streams (all but shm) of one wire, the bytes pass as they are, and the tap only makes\n"
+        "out the messages in them. So everything is as without it: a rendezvous is one with the far side (`taken` is printed when it\n"
         "said so), a call that is cancelled is cancelled there, limits are agreed between the two sides, and a peer that dies\n"
         "without a goodbye has died for the other side. The tap's own death is a broken line for both. Descriptors do not pass:\n"
         "the offer to take any is taken out of the greetings, so that nobody sends one.\n"
         "\n"
-        "Where one side is shm, where the two wires differ, or where an address has options other than wire, mode and pending, each\n"
-        "message is received and sent again, with its kind, type, lane and descriptors (say descriptors=16 in both addresses). Calls\n"
+        "Where one side is shm, where the two wires differ, or where an address has options other than wire, mode, pending, wait and\n"
+        "buffer, each message is received and sent again, with its kind, type, lane and descriptors (say descriptors=16 in both addresses). Calls\n"
         "are asked on, and their replies, failures and cancellations brought back. Then two things are different: a synchronous\n"
         "message counts as taken for its sender when the tap has it; the tap takes nothing more that way until the far side has\n"
         "taken it. And the death of a peer is a goodbye for the other side.\n"
         "\n"
         "A side that does not read holds back the other one: the tap keeps 256 KiB for it, and where messages are sent again\n"
-        "1 MiB more. On `wire=lines` and `wire=raw`, which have no goodbye, a side that has ended its stream still gets answers until the other side ends, too, or has been\n"
-        "silent for a second, or for as long as --deadline says. With --deadline each dialling may take so long, too (10 s).\n"
+        "1 MiB more. On `wire=lines` and `wire=raw`, which have no goodbye, a side that has ended its stream still gets answers until\n"
+        "the other side ends, too, or has been silent for a second, or for as long as --deadline says. With --deadline each\n"
+        "dialling may take so long, too (10 s).\n"
         "\n"
         "examples:\n"
         "  telex tap unix:///tmp/tap unix:///tmp/words               then: telex call unix:///tmp/tap 'to be or not'\n"

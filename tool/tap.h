@@ -96,8 +96,8 @@ struct tap {
 /* tap_log.c: writes one event down. Any thread. */
 void tap_log(struct tap_connection *connection, const struct tap_event *event);
 
-/* tap.c: the whole tap ends, with `status`. What it is for was said. Any thread. */
-void tap_give_up(struct tap *tap, int status);
+/* tap.c: the whole tap ends, with `status`. Whether nobody asked for that before; then the caller says why. Any thread. */
+bool tap_give_up(struct tap *tap, int status);
 
 /* tap.c: both ways end, at once; a reason other than an end in order makes it `broken`. */
 void tap_end(struct tap_connection *connection, bool broken);

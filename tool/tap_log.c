@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* telex tap: what passes, written down: a line for people, or with --json an object a line, for telex sequence and other programs. */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -231,7 +232,8 @@ void tap_log(struct tap_connection *connection, const struct tap_event *event)
     clock_gettime(CLOCK_REALTIME, &now); /* under the lock: lines are in the order of their times */
     (tap->options->json ? put_object : put_line)(connection, event, &now);
     bool written = fflush(stdout) == 0 && !ferror(stdout);
+    int error = errno;
     pthread_mutex_unlock(&tap->lock);
-    if (!written)
-        tap_give_up(tap, TOOL_FAILURE); /* tool_finish() says why */
+    if (!written && tap_give_up(tap, TOOL_FAILURE))
+        tool_say("standard output: %s", strerror(error));
 }
