@@ -141,7 +141,7 @@ bool tool_describe_loss(telex_channel *channel, int why, char *ret_sentence, siz
     if (peer.pid > 0)
         snprintf(who, sizeof who, "process %" PRId64, peer.pid);
     else
-        snprintf(who, sizeof who, "the peer %s", peer.address);
+        snprintf(who, sizeof who, "the peer%s%s", peer.address[0] != '\0' ? " " : "", peer.address);
     snprintf(ret_sentence, size, "%s is not heard any more: %s", who, reason);
     return true;
 }
