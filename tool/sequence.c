@@ -259,6 +259,10 @@ static int read_log(struct sequence *sequence, FILE *file, const char *name)
     bool good = true;
     while (good && (length = getline(&line, &room, file)) >= 0) {
         reading.line++;
+        if (length > 0 && line[length - 1] != '\n' && line[length - 1] != '}') { /* the tap was killed, or is still writing it */
+            tool_say("%s:%" PRIu64 ": the last line does not end; it is left out", name, reading.line);
+            break;
+        }
         while (length > 0 && (line[length - 1] == '\n' || line[length - 1] == '\r'))
             length--;
         good = length == 0 || read_line(&reading, line, (size_t)length);

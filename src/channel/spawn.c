@@ -50,8 +50,11 @@ int telex_channel_end_of_child(telex_channel *channel, enum channel_direction di
         error = -ECONNRESET;
     pthread_mutex_lock(&link->reason_lock);
     if (strncmp(link->reason, "the peer said", 13) != 0) { /* its own last words are worth more, and it gave them in order */
-        bool stays = r < 0;
-        snprintf(link->reason, sizeof link->reason, "%s%s", stays ? "the other side has closed the channel: " : "", text);
+        bool cut = strstr(link->reason, "in the middle of a message") != NULL; /* that something was lost is told, too */
+        const char *before = cut      ? "it ended in the middle of a message, a line without its newline (wire=raw takes any bytes): "
+                             : r < 0 ? "the other side has closed the channel: "
+                                     : "";
+        snprintf(link->reason, sizeof link->reason, "%s%s", before, text);
     }
     pthread_mutex_unlock(&link->reason_lock);
     return telex_link_say_reason(link, error);
@@ -178,7 +181,7 @@ static int start(const char *const *argv, const telex_spawn_options *options, co
 static int check(const char *const *argv, const telex_spawn_options *options, bool speaks_telex)
 {
     if (argv == NULL || argv[0] == NULL || argv[0][0] == '\0')
-        return telex_say(-EINVAL, "telex_spawn() of no program: argv[0] names it");
+        return telex_say(-EINVAL, "no program is named (argv[0] of telex_spawn())");
     if (!speaks_telex && (options->input != 0 || options->output != 0))
         return telex_say(-EINVAL, "telex_spawn_options: on wire=lines and raw the program's standard input and output are the channel");
     bool room = options->reserved == 0;

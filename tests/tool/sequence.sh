@@ -144,6 +144,9 @@ bad() { # NAME, LINE, what is said
 }
 bad object 'hello' 'no JSON object'
 bad cut '{"time": "2026-11-25T10:00:00Z", "conn' 'a string does not end'
+head -c 3000 "$SOURCE/docs/sequence.log" >"$work/killed.log"
+run killed sequence "$work/killed.log"
+check killed "of a log that was cut off all but the last line is drawn" all 'same 0 $status' 'says killed.err "the last line does not end"' 'grep -q "</svg>" "$work/killed.out"'
 bad comma '{"a": 1 "b": 2}' 'the object does not end'
 bad nested '{"a": [1]}' 'a value that is no string'
 bad behind "$good x" 'something stands behind'

@@ -56,6 +56,8 @@ fed '' option spawn wire=morse -- true
 check bad_option "a usage error" all 'same 2 $status' 'says option.err "no wire is called so"'
 fed '' silent_one spawn wire=telex -- true
 check greets_not "wire=telex wants telex_inherit()" all 'same 1 $status' 'says silent_one.err "exited with status 0 before it greeted"'
+fed '' unended spawn -- printf hello
+check unended "a line without its newline is told of, not only how the program ended" all 'same 1 $status' 'says unended.err "a line without its newline (wire=raw" "exited with status 0"'
 fed '' late spawn wire=telex --deadline 200ms -- sleep 30
 check greets_late "it is ended at the deadline" all 'same 3 $status' 'says late.err "it was ended: sleep"'
 fed 'one\ntwo\n' worker spawn wire=telex --deadline 20s -- "$BUILD/examples/spawn" worker

@@ -30,7 +30,7 @@ static int read_ended(struct telex_stream *stream, ssize_t result)
     else if (stream->controls || result < 0)
         telex_say(-ECONNRESET, "the peer ended without a goodbye: it died, or the link broke");
     else if (unfinished)
-        telex_say(-ECONNRESET, "the peer ended in the middle of a message");
+        telex_say(-ECONNRESET, "the peer ended in the middle of a message: its last line has no newline (wire=raw takes any bytes)");
     else
         telex_say(-EPIPE, "the peer closed the channel");
     stream->ended_error = stream->controls || result < 0 || unfinished ? -ECONNRESET : -EPIPE;
