@@ -98,8 +98,12 @@ static int arm(struct telex_link *link, unsigned directions)
     telex_shm_publish(shm);
     bool waits = atomic_load_explicit(&link->blocked, memory_order_relaxed); /* written under [out] */
     bool out = waits || (directions & TELEX_ARM_PROGRESS) != 0;
-    if (out && telex_shm_refresh(shm)) /* so that what is seen below is news */
+    bool news = out && telex_shm_refresh(shm); /* so that what is seen below is news */
+    if (news || (waits && shm->unheeded)) {
+        if (waits) /* here, for nothing else may come to tell of this room: who is told now may look again before it acts, and then it is no news */
+            telex_shm_push(link);
         return -1;
+    }
     if (!telex_shm_announce(shm, in, out))
         return -1;
     return link->in_end == 0 ? POLLIN : 0;

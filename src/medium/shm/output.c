@@ -55,8 +55,10 @@ bool telex_shm_refresh(struct shm_link *shm)
     telex_shm_fold_sent(shm);
     struct shm_seen now = load_progress(shm->area);
     bool returned = telex_shm_arena_reclaim(&shm->arena, shm->area->theirs.page);
+    shm->unheeded = shm->unheeded || returned;
     if (!differs(&now, &shm->seen))
         return returned;
+    shm->unheeded = true;
     if (!plausible(shm, &now)) {
         blame_progress(shm);
         return true;

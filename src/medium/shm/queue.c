@@ -293,6 +293,7 @@ int telex_shm_push(struct telex_link *link)
         return 0;
     telex_shm_publish(shm);
     telex_shm_refresh(shm); /* whoever waits looks here; so that what it has seen is no news to telex_shm_progressed() */
+    shm->unheeded = false;
     if (link->out_end != 0 && link->out_end != -EPIPE && !shm->bye_due)
         return link->out_end;
     push_owed(shm);

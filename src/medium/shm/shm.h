@@ -111,6 +111,7 @@ struct shm_link {
     uint64_t withdrawn, dropped;
     uint64_t alive_at;      /* where `tail` was at the last look whether the peer lives */
     struct shm_seen seen;
+    bool unheeded;          /* it has changed since the last push: what waits may have room now */
     uint64_t inline_most;
     uint64_t undecided;     /* the synchronous message that waits for its decision; 0: none */
     uint64_t told_taken;    /* the count in the peer's goodbye */
