@@ -52,6 +52,9 @@ enum tool_takes {
 /* What the operands are, for completion. */
 enum tool_operands { TOOL_OPERANDS_ADDRESSES, TOOL_OPERANDS_FILES, TOOL_OPERANDS_MEDIA, TOOL_OPERANDS_OPTIONS, TOOL_OPERANDS_NONE };
 
+/* demo.c: the name of the at-th medium of the demo; NULL: there are no more. */
+const char *tool_demo_medium(size_t at);
+
 /*
  * The one source of --help, of the manual page (manual.c) and of the completion (completion.c). `help` is paragraphs with an empty line
  * between them, `literals` in backticks; a last one that begins with the line "examples:", each example indented by two spaces.

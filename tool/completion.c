@@ -101,7 +101,7 @@ static const char script[] =
     "    -*) _telex_offer \"$options\" \"$current\" '' ;;\n"
     "    *) case $operands in\n"
     "        addresses) _telex_address \"$current\" \"$before\" ;;\n"
-    "        media) _telex_offer 'shm unix pipe tcp' \"$current\" '' && _telex_files \"$current\" ;;\n"
+    "        media) _telex_offer \"$_telex_media\" \"$current\" '' && _telex_files \"$current\" ;;\n"
     "        files) _telex_files \"$current\" ;;\n"
     "        options)\n"
     "            local given=\n"
@@ -142,7 +142,10 @@ static int run(const struct tool_options *options)
     for (const struct tool_command *const *command = tool_commands; *command != NULL; command++)
         if ((*command)->synopsis != NULL)
             printf("%s ", (*command)->name);
-    printf("--help --version'\n_telex_schemes='%s'\n_telex_address_options='%s'\n\n", schemes, address_options);
+    printf("--help --version'\n_telex_schemes='%s'\n_telex_address_options='%s'\n_telex_media='", schemes, address_options);
+    for (size_t i = 0; tool_demo_medium(i) != NULL; i++)
+        printf("%s%s", i > 0 ? " " : "", tool_demo_medium(i));
+    printf("'\n\n");
     printf("# sets options, values (those that are followed by one) and operands; false: no such subcommand\n_telex_of()\n{\n    case $1 in\n");
     for (const struct tool_command *const *command = tool_commands; *command != NULL; command++) {
         if ((*command)->synopsis == NULL)

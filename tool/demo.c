@@ -37,6 +37,11 @@ struct demo {
     bool wrong;
 };
 
+const char *tool_demo_medium(size_t at)
+{
+    return at < MEDIUM_COUNT ? media[at].name : NULL;
+}
+
 /* ---- what is to be done ---- */
 
 static int medium_of(const char *name)

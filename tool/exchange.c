@@ -137,8 +137,9 @@ int tool_exchange_send(struct tool_exchange *exchange, const void *data, size_t 
         return EXCHANGE_CLOSED;
     if (r == -ETIMEDOUT)
         return late(exchange);
-    exchange->fault |= r == -EMSGSIZE || r == -EINVAL || r == -EILSEQ || r == -EOPNOTSUPP;
-    if (r != -EMSGSIZE && r != -EINVAL && r != -EILSEQ && r != -EAGAIN)
+    bool unsayable = r == -EMSGSIZE || r == -EINVAL || r == -EILSEQ;
+    exchange->fault |= unsayable || r == -EOPNOTSUPP;
+    if (!unsayable && r != -EAGAIN)
         return tool_fail(r, exchange->channel);
     tool_say("message %" PRIu64 ": %s", exchange->sent + 1, telex_reason(exchange->channel)); /* the others are fine */
     return TOOL_FAILURE;

@@ -50,10 +50,8 @@ int telex_channel_end_of_child(telex_channel *channel, enum channel_direction di
         error = -ECONNRESET;
     pthread_mutex_lock(&link->reason_lock);
     if (strncmp(link->reason, "the peer said", 13) != 0) { /* its own last words are worth more, and it gave them in order */
-        bool cut = strstr(link->reason, "in the middle of a message") != NULL; /* that something was lost is told, too */
-        const char *before = cut      ? "it ended in the middle of a message, a line without its newline (wire=raw takes any bytes): "
-                             : r < 0 ? "the other side has closed the channel: "
-                                     : "";
+        bool cut = strncmp(link->reason, TELEX_LINK_CUT, strlen(TELEX_LINK_CUT)) == 0; /* that something was lost is told, too */
+        const char *before = cut ? TELEX_LINK_CUT ": " : r < 0 ? "the other side has closed the channel: " : "";
         snprintf(link->reason, sizeof link->reason, "%s%s", before, text);
     }
     pthread_mutex_unlock(&link->reason_lock);

@@ -191,6 +191,9 @@ static inline bool telex_link_waits(const struct telex_link *link)
 void telex_link_init(struct telex_link *link, const struct telex_link_ops *ops, const struct telex_wire *wire);
 void telex_link_deinit(struct telex_link *link);
 
+/* The reason where a last line has no newline; what is said of a program that ended so says both (channel/spawn.c). */
+#define TELEX_LINK_CUT "the peer ended in the middle of a message, a line without its newline (wire=raw takes any bytes)"
+
 /* Keeps the thread's last sentence as the reason of the end, if there is none yet. Returns `error`. */
 int telex_link_blame(struct telex_link *link, int error);
 

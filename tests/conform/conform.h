@@ -115,8 +115,9 @@ void talk_begin(struct talk *talk, const struct conform_setup *setup, const char
 /* Closes the channel if there still is one, and asserts that the peer ended well. */
 void talk_end(struct talk *talk);
 
-/* Steps: one process waits for what the other one says. */
 int unsent_here(void); /* bytes that this host's tcp still holds of all connections of this process */
+
+/* Steps: one process waits for what the other one says. */
 void talk_say(struct talk *talk, char word);
 void talk_hear(struct talk *talk, char word);
 void talk_hear_moving(struct talk *talk, char word); /* goes on moving what waits on the channel meanwhile */

@@ -147,8 +147,7 @@ static struct fault_bytes *of(struct telex_bytes *bytes)
 static int wait_delay(struct fault_bytes *self, struct way *way)
 {
     struct telex_bytes *inner = self->inner;
-    bool out = (way->events & POLLOUT) != 0 && inner->ops->outlet != NULL;
-    struct pollfd poll = {.fd = out ? inner->ops->outlet(inner) : inner->ops->descriptor(inner), .events = way->events};
+    struct pollfd poll = {.fd = way->events & POLLOUT ? telex_bytes_outlet(inner) : inner->ops->descriptor(inner), .events = way->events};
     if (telex_poll(&poll, 1, TELEX_NOW) <= 0)
         return -EAGAIN;
     int64_t now = telex_clock();
@@ -273,14 +272,12 @@ static int fault_descriptor(struct telex_bytes *bytes)
 
 static int fault_inlet(struct telex_bytes *bytes)
 {
-    struct telex_bytes *inner = of(bytes)->inner;
-    return inner->ops->inlet != NULL ? inner->ops->inlet(inner) : inner->ops->descriptor(inner);
+    return telex_bytes_inlet(of(bytes)->inner);
 }
 
 static int fault_outlet(struct telex_bytes *bytes)
 {
-    struct telex_bytes *inner = of(bytes)->inner;
-    return inner->ops->outlet != NULL ? inner->ops->outlet(inner) : inner->ops->descriptor(inner);
+    return telex_bytes_outlet(of(bytes)->inner);
 }
 
 static void fault_peer(struct telex_bytes *bytes, struct telex_medium_peer *ret_peer)

@@ -157,7 +157,7 @@ struct shm_link {
     int ended_error;
     uint64_t lap;           /* where the reader was when it last looked whether the peer is there */
     unsigned empties;       /* looks in vain in a row */
-    int64_t looked;         /* ns; when the socket was, for that */
+    int64_t looked;         /* ns; when the socket was looked at last for looks in vain */
     _Atomic uint64_t looked_after; /* `taken_messages` at the last look in vain; relaxed: a hint, by the receiving thread */
     struct shm_assembly *assemblies;
     uint64_t assembling_total[2], assembling_cost;

@@ -62,6 +62,16 @@ struct telex_bytes { /* the first member of each medium's own struct */
     bool delivered_when_written; /* unix: what write accepted survives this process; tcp: only once `unsent` is 0 */
 };
 
+static inline int telex_bytes_inlet(struct telex_bytes *bytes)
+{
+    return bytes->ops->inlet != NULL ? bytes->ops->inlet(bytes) : bytes->ops->descriptor(bytes);
+}
+
+static inline int telex_bytes_outlet(struct telex_bytes *bytes)
+{
+    return bytes->ops->outlet != NULL ? bytes->ops->outlet(bytes) : bytes->ops->descriptor(bytes);
+}
+
 struct telex_bytes_port; /* a listening byte-stream endpoint */
 
 struct telex_bytes_port_ops {

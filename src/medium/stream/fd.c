@@ -414,8 +414,9 @@ static int take(const struct found *found, struct fd_end *ret_end)
         if (keeper < 0)
             telex_shut(fd);
         fd = keeper < 0 ? keeper : fd;
-    } else if (fd < 0)
+    } else if (fd < 0) {
         fd = duplicate(found);
+    }
     if (fd < 0)
         return telex_say(fd, "descriptor %d cannot be duplicated: %s", found->number, strerror(-fd));
     *ret_end = (struct fd_end){fd, way, false, keeper};

@@ -30,7 +30,7 @@ static int read_ended(struct telex_stream *stream, ssize_t result)
     else if (stream->controls || result < 0)
         telex_say(-ECONNRESET, "the peer ended without a goodbye: it died, or the link broke");
     else if (unfinished)
-        telex_say(-ECONNRESET, "the peer ended in the middle of a message: its last line has no newline (wire=raw takes any bytes)");
+        telex_say(-ECONNRESET, TELEX_LINK_CUT);
     else
         telex_say(-EPIPE, "the peer closed the channel");
     stream->ended_error = stream->controls || result < 0 || unfinished ? -ECONNRESET : -EPIPE;
@@ -53,9 +53,8 @@ static int read_ended(struct telex_stream *stream, ssize_t result)
 
 static uint64_t readable(struct telex_stream *stream)
 {
-    struct telex_bytes *bytes = stream->bytes;
-    int left = 0, inlet = bytes->ops->inlet != NULL ? bytes->ops->inlet(bytes) : bytes->ops->descriptor(bytes);
-    return ioctl(inlet, FIONREAD, &left) < 0 ? 0 : (uint64_t)left;
+    int left = 0;
+    return ioctl(telex_bytes_inlet(stream->bytes), FIONREAD, &left) < 0 ? 0 : (uint64_t)left;
 }
 
 void telex_stream_look_for_death(struct telex_stream *stream)
@@ -527,10 +526,11 @@ int telex_stream_next(struct telex_link *link, struct telex_arrival *ret_arrival
             continue;
         }
         stream->read_in_vain = r == -EAGAIN;
-        if (r == -EAGAIN && finds_it_dead(stream))
-            continue;
-        if (r == -EAGAIN)
+        if (r == -EAGAIN) {
+            if (finds_it_dead(stream))
+                continue;
             return r;
+        }
         if (r < 0)
             return telex_link_break(link, r);
     }

@@ -245,7 +245,7 @@ static int descriptor(struct telex_link *link)
 static int outlet(struct telex_link *link)
 {
     struct telex_stream *stream = stream_of(link);
-    return stream->bytes->ops->outlet != NULL ? stream->bytes->ops->outlet(stream->bytes) : descriptor(link);
+    return telex_bytes_outlet(stream->bytes);
 }
 
 static int death(struct telex_link *link)

@@ -280,7 +280,6 @@ static const struct telex_bytes_ops bytes_ops = {
     .survives = pipe_survives,
     .descriptor = pipe_descriptor,
     .inlet = pipe_inlet,
-
     .outlet = pipe_outlet,
     .peer = pipe_peer,
     .close = pipe_close,

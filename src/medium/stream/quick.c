@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The short way of small plain messages: of those that follow each other out into the staging buffer, in from the input buffer, so that they cost a share
- * of a system call that moves hundreds; of a lone one in one write, and one read once it is there; and these few instructions. Nothing is decided here: what is not plain, or not in order, or not alone, goes the long
- * way (admit.c, input.c), which does the same to the same counts.
+ * The short way of small plain messages. Those that follow each other go out through the staging buffer and come in from the input buffer: each costs a
+ * share of a system call that moves hundreds, and these few instructions. A lone one is written at once, and read by whoever tries before it sleeps.
+ * Nothing is decided here: what is not plain, or not in order, or not alone, goes the long way (admit.c, input.c), which does the same to the same counts.
  */
 #include <errno.h>
 #include <string.h>
